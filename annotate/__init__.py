@@ -1,0 +1,1 @@
+"""Turn folders of images and videos plus a class list into a training-ready dataset."""

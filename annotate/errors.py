@@ -1,0 +1,25 @@
+"""The error tree: a bad run stops with one line and exit code 2, a bad item becomes a record."""
+
+
+class AnnotateError(Exception):
+    """Something the user can mend; the message names the value, the place and the way out."""
+
+
+class ConfigError(AnnotateError):
+    """The command or a config key is wrong."""
+
+
+class PromptError(AnnotateError):
+    """The class list is wrong."""
+
+
+class MediaError(AnnotateError):
+    """One item cannot be read; the run goes on without it."""
+
+
+class WeightsError(AnnotateError):
+    """Model weights are missing, damaged or refused."""
+
+
+class StorageError(AnnotateError):
+    """The run folder cannot be read or written."""

@@ -1,0 +1,167 @@
+"""Frame records as Parquet parts: written whole, renamed into place, read in a fixed order."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from annotate.errors import StorageError
+from annotate.types import FrameRecord, Instance, Rle
+
+SCHEMA = pa.schema(
+    [
+        ("frame_id", pa.string()),
+        ("item", pa.string()),
+        ("media", pa.string()),
+        ("frame_index", pa.int32()),
+        ("time_s", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        (
+            "instances",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("instance_id", pa.string()),
+                        ("class_id", pa.int32()),
+                        ("phrase", pa.string()),
+                        ("score", pa.float32()),
+                        ("box_xyxy", pa.list_(pa.float32(), 4)),
+                        ("mask", pa.string()),
+                        ("area", pa.int64()),
+                        ("mask_score", pa.float32()),
+                        ("track_id", pa.int32()),
+                        ("origin", pa.string()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+ROWS_PER_READ = 256  # rows held at a time by a reader; a row with 100 masks is about 50 KB
+
+
+def write_part(folder: Path, name: str, records: Sequence[FrameRecord]) -> Path:
+    """Write one part whole, then rename it into place, so that a reader never sees half of it.
+
+    Records are sorted by item and frame index. Raises StorageError when the disk refuses.
+    """
+    rows = [_to_row(r) for r in sorted(records, key=_order)]
+    target, unfinished = folder / f"{name}.parquet", folder / f".{name}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            pq.write_table(
+                pa.Table.from_pylist(rows, SCHEMA), file, compression="zstd", row_group_size=4096
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise StorageError(f"{target}: cannot write records ({error.strerror or error})") from error
+    return target
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """The finished parts of a records folder, by name."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def done_items(folder: Path) -> set[str]:
+    """Names of the items that already have records (failed ones too)."""
+    done: set[str] = set()
+    for path in part_paths(folder):
+        done.update(_open(path).read(columns=["item"])["item"].to_pylist())
+    return done
+
+
+def dataset(folder: Path) -> pads.Dataset:
+    """The records as a pyarrow dataset, for analysis outside this package."""
+    return pads.dataset([str(p) for p in part_paths(folder)], schema=SCHEMA, format="parquet")
+
+
+def read_records(folder: Path) -> Iterator[FrameRecord]:
+    """All records ordered by item and frame index, a few at a time.
+
+    Parts are merged, each opened only when its first row is due: the order depends on the items
+    alone, not on when they were annotated, and memory stays flat.
+    """
+    waiting = sorted(
+        (first, path) for path in part_paths(folder) if (first := _first_key(path)) is not None
+    )
+    heap: list[tuple[tuple[str, int], int, FrameRecord, Iterator[FrameRecord]]] = []
+    opened = 0
+    while heap or opened < len(waiting):
+        while opened < len(waiting) and (not heap or waiting[opened][0] <= heap[0][0]):
+            rows = _read_part(waiting[opened][1])
+            record = next(rows)
+            heapq.heappush(heap, (_order(record), opened, record, rows))
+            opened += 1
+        _, rank, record, rows = heap[0]
+        yield record
+        following = next(rows, None)
+        if following is None:
+            heapq.heappop(heap)
+        else:
+            heapq.heapreplace(heap, (_order(following), rank, following, rows))
+
+
+def _order(record: FrameRecord) -> tuple[str, int]:
+    return record.item, record.frame_index
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path}: not a readable records part ({error})") from error
+
+
+def _first_key(path: Path) -> tuple[str, int] | None:
+    head = next(_open(path).iter_batches(1, columns=["item", "frame_index"]), None)
+    return None if head is None else (head["item"][0].as_py(), head["frame_index"][0].as_py())
+
+
+def _read_part(path: Path) -> Iterator[FrameRecord]:
+    for batch in _open(path).iter_batches(ROWS_PER_READ):
+        for row in batch.to_pylist():
+            yield _from_row(row)
+
+
+def _to_row(record: FrameRecord) -> dict[str, Any]:
+    row = {name: getattr(record, name) for name in SCHEMA.names if name != "instances"}
+    row["instances"] = [
+        {
+            "instance_id": i.instance_id,
+            "class_id": i.class_id,
+            "phrase": i.phrase,
+            "score": i.score,
+            "box_xyxy": i.box_xyxy,
+            "mask": i.mask.counts,
+            "area": i.area,
+            "mask_score": i.mask_score,
+            "track_id": i.track_id,
+            "origin": i.origin,
+        }
+        for i in record.instances
+    ]
+    return row
+
+
+def _from_row(row: dict[str, Any]) -> FrameRecord:
+    size_hw = row["height"], row["width"]
+    instances = tuple(
+        Instance(**{**i, "box_xyxy": tuple(i["box_xyxy"]), "mask": Rle(i["mask"], size_hw)})
+        for i in row.pop("instances") or ()
+    )
+    return FrameRecord(**row, instances=instances)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
@@ -45,3 +46,32 @@ def mask_boxes(masks_nhw: Masks) -> Boxes:
         axis=1,
     ) if n else np.zeros((0, 4))
     return (boxes * rows.any(1)[:, None]).astype(np.float32) if n else boxes.astype(np.float32)
+
+
+def clean_mask(mask_hw: npt.NDArray[np.bool_], speck_share: float, hole_share: float) -> None:
+    """Remove specks and fill pin-holes of one bool mask (h, w) in place.
+
+    A detached part is a speck, and a hole a pin-hole, when its area is below the given share of the
+    mask's area; the largest part always stays. Parts touch by 8 neighbours, holes by 4.
+    """
+    rows, cols = np.flatnonzero(mask_hw.any(1)), np.flatnonzero(mask_hw.any(0))
+    if not len(rows):
+        return
+    crop = mask_hw[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    area = int(crop.sum())
+    if area == crop.size:
+        return
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(crop.view(np.uint8), connectivity=8)
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    sizes[0] = area  # the background is no speck
+    specks = sizes < speck_share * area
+    specks[1 + sizes[1:].argmax()] = False
+    if specks.any():
+        crop[specks[labels]] = False
+    # A border of background joins all that is open to the outside into one region.
+    outside = np.pad(~crop, 1, constant_values=True).view(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    if count > 2:
+        pins = stats[:, cv2.CC_STAT_AREA] < hole_share * area
+        pins[[0, labels[0, 0]]] = False
+        crop[pins[labels[1:-1, 1:-1]]] = True

@@ -1,0 +1,91 @@
+"""Safe decoding: whatever the file's mode or orientation, an upright RGB picture or a MediaError."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PilImage
+from PIL import ImageOps
+
+from annotate.errors import MediaError
+from annotate.types import Image
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jfif .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2 .avif".split()
+)
+VIDEO_SUFFIXES = frozenset(".mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg".split())
+
+# The limit is checked in `read_image` with the caller's own number; Pillow's global one would
+# only warn below twice its value.
+PilImage.MAX_IMAGE_PIXELS = None
+
+
+def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
+    """Decode a still (its first picture, if it has several) upright, as RGB uint8 (h, w, 3).
+
+    Alpha is dropped, not blended: trainers see the same colours. 16-bit values keep their high
+    byte. Raises MediaError with the reason when the file cannot be read, and when the picture has
+    more than `max_pixels` pixels, which is checked before any of them is decoded.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MediaError("not a regular file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is no reason to speak: pixels decide
+            with PilImage.open(path) as picture:
+                width, height = picture.size
+                if max_pixels is not None and width * height > max_pixels:
+                    raise MediaError(
+                        f"{width}x{height} is more than dataset.max_pixels={max_pixels} pixels"
+                    )
+                return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
+    except MediaError:
+        raise
+    except FileNotFoundError as error:
+        raise MediaError("file not found") from error
+    except PermissionError as error:
+        raise MediaError("permission denied") from error
+    except MemoryError as error:
+        raise MediaError("picture does not fit in memory") from error
+    except Exception as error:
+        # Decoders raise what they like (SyntaxError, struct.error, zlib.error, ...) on damaged
+        # files; all of it means the same to the run.
+        reason = " ".join(str(error).replace(str(path), "file").split()) or type(error).__name__
+        raise MediaError(f"cannot decode: {reason[:200]}") from error
+
+
+def needs_rewriting(path: Path) -> bool:
+    """Whether the stored pixels differ from the upright RGB picture that labels describe.
+
+    Readers disagree on EXIF orientation, 16 bit and CMYK, so such a file must not be handed to a
+    trainer as it is. Only the header is read. Raises MediaError when there is none.
+    """
+    try:
+        with PilImage.open(path) as picture:
+            upright = picture.getexif().get(0x0112, 1) in (0, 1)
+            return not upright or picture.mode not in ("RGB", "L")
+    except Exception as error:
+        raise MediaError(f"cannot read the header of {path.name}") from error
+
+
+def _to_rgb(picture: PilImage.Image) -> PilImage.Image:
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        return PilImage.fromarray(_to_8_bit(np.asarray(picture))).convert("RGB")
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")
+
+
+def _to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Deep grey values to uint8: 16-bit counts by their high byte, fractions (0..1) by 255."""
+    top = float(values.max(initial=0))
+    if values.dtype.kind == "f" and top <= 1:
+        scaled = values * 255
+    elif top > 255 or values.dtype.itemsize == 2:
+        scaled = values / 257
+    else:
+        scaled = values
+    return np.nan_to_num(scaled).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,144 @@
+"""`python -m annotate.models`: what a preset needs, fetching it ahead, checking it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from annotate.command import DONE, REFUSED, run_command
+from annotate.config import GroundSettings, SegmentSettings, compose, typed
+from annotate.errors import ConfigError, WeightsError
+from annotate.models.weights import (
+    EMBEDDED,
+    GrounderSource,
+    Provenance,
+    SegmenterSource,
+    Source,
+    choose_device,
+    fetch,
+    load_grounding_dino,
+    load_sam2,
+)
+
+PRESETS = ("tiny", "fast", "balanced", "best")
+USAGE = """\
+python -m annotate.models [action=list|pull|check] [models=PRESET] [ground.model=...] ...
+
+  action=list   the presets, or the one asked for: what each needs, and whether it is here (default)
+  action=pull   fetch what models=PRESET needs, so that a run needs no network
+  action=check  load the models of models=PRESET for real
+Presets: tiny, fast, balanced (default), best. Keys are those of python -m annotate."""
+
+
+@dataclass
+class ModelsCommand:
+    """The part of conf/config.yaml that concerns models."""
+
+    device: str = MISSING
+    ground: GroundSettings = field(default_factory=GroundSettings)
+    segment: SegmentSettings = field(default_factory=SegmentSettings)
+
+    @property
+    def grounder(self) -> GrounderSource:
+        return GrounderSource(self.ground.model, self.ground.revision)
+
+    @property
+    def segmenter(self) -> SegmenterSource:
+        s = self.segment
+        return SegmenterSource(s.model, s.checkpoint, s.architecture, s.revision)
+
+
+def main() -> None:
+    """List, fetch or check models."""
+    sys.exit(run_command(_models, sys.argv[1:]))
+
+
+def _models(argv: list[str]) -> int:
+    if "-h" in argv or "--help" in argv:
+        print(USAGE)
+        return DONE
+    actions = {"list": _list, "pull": _pull, "check": _check}
+    asked = [a.removeprefix("action=") for a in argv if a.startswith("action=")] or ["list"]
+    if asked[-1] not in actions:
+        raise ConfigError(f"action={asked[-1]}: expected one of {', '.join(actions)}")
+    return actions[asked[-1]]([a for a in argv if not a.startswith("action=")])
+
+
+def _compose(arguments: Sequence[str]) -> ModelsCommand:
+    return typed(compose(arguments, "config"), ModelsCommand)
+
+
+def _list(arguments: list[str]) -> int:
+    chosen = [a.removeprefix("models=") for a in arguments if a.startswith("models=")]
+    # A single key such as ground.model=... makes one composition of its own, not a set of presets.
+    presets = PRESETS if not arguments else (chosen or ["balanced"])[-1:]
+    rows = [("preset", "role", "model", "revision", "weights")]
+    for preset in presets:
+        command = _compose([*arguments, *([] if chosen else [f"models={preset}"])])
+        for role, source in (("ground", command.grounder), ("segment", command.segmenter)):
+            rows.append((preset, role, source.model, source.revision or "-", _whereabouts(source)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+    return DONE
+
+
+def _whereabouts(source: Source) -> str:
+    try:
+        fetched = fetch(source, download=False)
+    except WeightsError:
+        return "not here"
+    place = "embedded" if source.model.startswith(EMBEDDED) else "cached"
+    if place == "cached" and fetched.commit is None:
+        place = "folder"
+    return f"{place}, {_size(fetched.size_bytes)}"
+
+
+def _pull(arguments: list[str]) -> int:
+    command = _compose(arguments)
+    for source in (command.grounder, command.segmenter):
+        fetched = fetch(source)
+        names = ", ".join(path.name for path in fetched.weights)
+        print(f"{source.model}: {names}, {_size(fetched.size_bytes)}, in {fetched.folder}")
+    return DONE
+
+
+def _check(arguments: list[str]) -> int:
+    command = _compose(arguments)
+    device = choose_device(command.device)
+    code = DONE
+    try:
+        grounder, _, provenance = load_grounding_dino(command.grounder, device)
+        _report(provenance, sum(p.numel() for p in grounder.parameters()))
+    except WeightsError as error:
+        code = _complain(error)
+    try:
+        segmenter, provenance = load_sam2(command.segmenter, device)
+        _report(provenance, sum(p.numel() for p in segmenter.parameters()))
+    except WeightsError as error:
+        code = _complain(error)
+    return code
+
+
+def _report(provenance: Provenance, parameters: int) -> None:
+    at = f" at {provenance.commit}" if provenance.commit else ""
+    print(f"ok: {provenance.model}{at}: {parameters:,} parameters, sha256 {provenance.sha256}")
+
+
+def _complain(error: WeightsError) -> int:
+    """Both models are checked, so a first failure does not end the command."""
+    print(f"error: {error}", file=sys.stderr)
+    return REFUSED
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB"
+
+
+if __name__ == "__main__":
+    main()

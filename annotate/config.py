@@ -16,8 +16,6 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from annotate.errors import ConfigError
-from annotate.ground import GroundRules
-from annotate.segment import SegmentRules
 
 T = TypeVar("T")
 
@@ -46,15 +44,6 @@ class GroundSettings:
     max_detections: int = MISSING
     batch: int = MISSING
 
-    def rules(self) -> GroundRules:
-        return GroundRules(
-            floor=self.floor,
-            pooling=self.pooling,
-            nms_iou=self.nms_iou,
-            cross_class_iou=self.cross_class_iou,
-            max_detections=self.max_detections,
-        )
-
 
 @dataclass
 class SegmentSettings:
@@ -65,11 +54,6 @@ class SegmentSettings:
     speck_share: float = MISSING
     hole_share: float = MISSING
     max_pixels: int = MISSING
-
-    def rules(self) -> SegmentRules:
-        return SegmentRules(
-            speck_share=self.speck_share, hole_share=self.hole_share, max_pixels=self.max_pixels
-        )
 
 
 @dataclass

@@ -1,8 +1,8 @@
-"""A run folder, as everything after annotation reads it."""
+"""A run folder: what was asked, the records, and what everything after annotation reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import pyarrow.dataset as pads
 import yaml
 
 from annotate import records
-from annotate.errors import StorageError
-from annotate.prompts import class_list_from_yaml
+from annotate.errors import ConfigError, StorageError
+from annotate.prompts import class_list_from_yaml, class_list_to_yaml
 from annotate.types import ClassList, FrameRecord
 
 
@@ -28,9 +28,38 @@ class Run:
     def open(cls, path: Path | str) -> Run:
         """Open a run folder written before; StorageError names what is missing."""
         path = Path(path)
-        config = _read_yaml(path / "config.yaml")
+        asked = _read_yaml(path / "config.yaml")
         classes = class_list_from_yaml(_read_yaml(path / "classes.yaml"), str(path / "classes.yaml"))
-        return cls(path=path, root=Path(config["dataset"]["root"]), classes=classes)
+        return cls(path=path, root=Path(asked["dataset"]["root"]), classes=classes)
+
+    @classmethod
+    def start(cls, path: Path, root: Path, classes: ClassList, asked: Mapping[str, Any]) -> Run:
+        """Begin a run in `path`, or continue the one there if it was asked the same.
+
+        `asked` is what decides the records (models, rules). Raises ConfigError with the first
+        difference when the folder holds records made otherwise: two makings must not mix.
+        """
+        texts = {
+            "config.yaml": yaml.safe_dump(
+                {"dataset": {"root": str(root)}, **asked}, allow_unicode=True, sort_keys=False
+            ),
+            "classes.yaml": class_list_to_yaml(classes),
+        }
+        for name, text in texts.items():
+            if (path / name).is_file():
+                before, now = _read_yaml(path / name), yaml.safe_load(text)
+                if difference := _first_difference(_deciding(before), _deciding(now)):
+                    raise ConfigError(
+                        f"{path} holds a run that was asked otherwise ({difference}); "
+                        "choose another folder with out=DIR, or delete this one"
+                    )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            for name, text in texts.items():
+                (path / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"{path}: cannot write the run folder ({error.strerror})") from error
+        return cls(path=path, root=root, classes=classes)
 
     @property
     def records_dir(self) -> Path:
@@ -43,6 +72,28 @@ class Run:
     def table(self) -> pads.Dataset:
         """The records as a pyarrow dataset."""
         return records.dataset(self.records_dir)
+
+
+def _deciding(asked: Any) -> Any:
+    """What decides the records: export thresholds and areas of classes do not."""
+    if "classes" not in asked:
+        return asked
+    exporting = ("threshold", "min_area", "max_area", "colour")
+    return [{k: v for k, v in c.items() if k not in exporting} for c in asked["classes"]]
+
+
+def _first_difference(before: Any, now: Any, at: str = "") -> str:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = sorted({*before, *now})
+        found = (_first_difference(before.get(k), now.get(k), f"{at}.{k}".strip(".")) for k in keys)
+        return next(filter(None, found), "")
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        found = (
+            _first_difference(b, n, f"{at}[{i}]")
+            for i, (b, n) in enumerate(zip(before, now, strict=True))
+        )
+        return next(filter(None, found), "")
+    return "" if before == now else f"{at or 'classes'}: was {before!r}, is {now!r}"
 
 
 def _read_yaml(path: Path) -> Any:

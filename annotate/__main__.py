@@ -1,0 +1,29 @@
+"""`python -m annotate dataset=D prompts=P [key=value ...]`"""
+
+from __future__ import annotations
+
+import sys
+
+from annotate.command import run_command
+
+
+def main() -> None:
+    """Annotate a dataset, then export."""
+    sys.exit(run_command(_annotate, sys.argv[1:]))
+
+
+def _annotate(argv: list[str]) -> int:
+    from annotate.config import AnnotateCommand, compose, typed
+
+    settings = typed(compose(argv, "config"), AnnotateCommand)
+    from annotate.job import annotate_dataset
+    from annotate.summary import table
+
+    result = annotate_dataset(settings)
+    print(table(result))
+    print(f"run: {result.run}")
+    return result.exit_code
+
+
+if __name__ == "__main__":
+    main()

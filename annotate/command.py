@@ -1,0 +1,29 @@
+"""What every command of the house does with what goes wrong: one line and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from annotate.errors import AnnotateError
+
+DONE, REFUSED, GATE_FAILED, INTERRUPTED = 0, 2, 3, 130
+
+
+def run_command(command: Callable[[list[str]], int], argv: Sequence[str]) -> int:
+    """Run a command; an AnnotateError becomes one line on stderr and exit code 2."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return command(list(argv))
+    except AnnotateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

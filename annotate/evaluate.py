@@ -1,0 +1,91 @@
+"""Score a run against ground truth with pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from annotate.errors import ConfigError
+from annotate.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePrecision:
+    """COCO's average precision, 0..1: over IoU 0.50 to 0.95, and at 0.50."""
+
+    ap: float
+    ap50: float
+
+
+def average_precision(run: Run, truth: Path) -> dict[str, AveragePrecision]:
+    """Box ("bbox") and mask ("segm") AP of every recorded instance on the annotated truth images.
+
+    Frames are matched by `frame_id` (else `file_name`), classes by name. Truth frames that the run
+    does not have (videos that were skipped, say) are left out.
+    """
+    document = _read(truth)
+    category_ids = {c["name"]: c["id"] for c in document["categories"]}
+    unknown = [n for n in run.classes.names if n not in category_ids]
+    if len(unknown) == len(run.classes):
+        raise ConfigError(f"{truth}: has none of the run's classes ({', '.join(unknown[:5])}, ...)")
+    image_ids = {i.get("frame_id", i["file_name"]): i["id"] for i in document["images"]}
+    found: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    for record in run.frames():
+        image_id = image_ids.get(record.frame_id)
+        if image_id is None or record.status != "ok":
+            continue
+        seen.add(image_id)
+        for i in record.instances:
+            if (category := category_ids.get(run.classes.names[i.class_id])) is None:
+                continue
+            x0, y0, x1, y1 = i.box_xyxy
+            found.append(
+                {
+                    "image_id": image_id,
+                    "category_id": category,
+                    "score": i.score,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "segmentation": {
+                        "size": list(i.mask.size_hw),
+                        "counts": i.mask.counts.encode("ascii"),
+                    },
+                }
+            )
+    document["images"] = [i for i in document["images"] if i["id"] in seen]
+    document["annotations"] = [a for a in document["annotations"] if a["image_id"] in seen]
+    return {kind: _score(document, found, kind) for kind in ("bbox", "segm")}
+
+
+def _score(
+    document: dict[str, Any], found: Sequence[dict[str, Any]], kind: str
+) -> AveragePrecision:
+    if not found or not document["annotations"]:
+        return AveragePrecision(0.0, 0.0)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
+        truth = COCO()
+        truth.dataset = document
+        truth.createIndex()
+        # A copy: loadRes adds keys of one kind that would mislead the other.
+        scorer = COCOeval(truth, truth.loadRes([dict(f) for f in found]), kind)
+        scorer.evaluate()
+        scorer.accumulate()
+        scorer.summarize()
+    return AveragePrecision(*(float(np.clip(v, 0, 1)) for v in scorer.stats[:2]))
+
+
+def _read(truth: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(truth.read_text(encoding="utf-8"))
+        return {k: document[k] for k in ("images", "annotations", "categories")}
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"truth={truth}: not a COCO instances json ({error})") from error

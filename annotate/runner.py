@@ -1,0 +1,124 @@
+"""The local runner: decode ahead, annotate in batches, write a part after every unit of work."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from annotate import records
+from annotate.checks import in_range
+from annotate.errors import MediaError
+from annotate.media import read_image
+from annotate.pipeline import Pipeline, failed_record
+from annotate.types import Frame, FrameRecord, Item
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerRules:
+    """How the work is cut and fed; see `runner:` in conf/config.yaml. None of it changes records."""
+
+    part_items: int
+    workers: int
+    ahead: int
+    batch: int  # images of one shape per forward
+    max_pixels: int  # of one picture; more is a failed item
+
+    def __post_init__(self) -> None:
+        in_range("runner.part_items", self.part_items, 1)
+        in_range("runner.workers", self.workers, 1)
+        in_range("runner.ahead", self.ahead, 1)
+        in_range("ground.batch", self.batch, 1)
+        in_range("dataset.max_pixels", self.max_pixels, 1)
+
+
+def run_stills(
+    items: Sequence[Item],
+    pipeline: Pipeline,
+    records_dir: Path,
+    rules: RunnerRules,
+    *,
+    on_record: Callable[[FrameRecord], None],
+) -> None:
+    """Annotate items that have no record yet and write a part per unit of `part_items`.
+
+    Batches never reach across units and units are cut from the sorted items, so a run that was
+    interrupted and resumed computes the same batches as one that was not. `on_record` is told of
+    every record as soon as it is made.
+    """
+    number = _next_part_number(records_dir)
+    decoded = decode_ahead(items, workers=rules.workers, ahead=rules.ahead, max_pixels=rules.max_pixels)
+    while unit := list(_annotated(islice(decoded, rules.part_items), pipeline, rules.batch, on_record)):
+        records.write_part(records_dir, f"part-{number:06d}", unit)
+        number += 1
+
+
+def decode_ahead(
+    items: Iterable[Item], *, workers: int, ahead: int, max_pixels: int
+) -> Iterator[tuple[Item, Frame | MediaError]]:
+    """Decoded items in their order, `ahead` of them in flight on `workers` threads."""
+
+    def decode(item: Item) -> Frame | MediaError:
+        try:
+            item.name.encode("utf-8")  # a name of undecodable bytes fits no export format
+            return Frame(item=item, image=read_image(item.path, max_pixels=max_pixels))
+        except UnicodeEncodeError:
+            return MediaError("the file name is not valid UTF-8; rename the file")
+        except MediaError as error:
+            return error
+
+    pending: deque[tuple[Item, Future[Frame | MediaError]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            for item in items:
+                pending.append((item, pool.submit(decode, item)))
+                if len(pending) > ahead:
+                    first, future = pending.popleft()
+                    yield first, future.result()
+            while pending:
+                first, future = pending.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+
+def _annotated(
+    decoded: Iterable[tuple[Item, Frame | MediaError]],
+    pipeline: Pipeline,
+    batch: int,
+    on_record: Callable[[FrameRecord], None],
+) -> Iterator[FrameRecord]:
+    """Records of one unit; frames wait until `batch` of their size are there, or the unit ends."""
+    waiting: dict[tuple[int, int], list[Frame]] = defaultdict(list)
+
+    def flush(size_hw: tuple[int, int]) -> Iterator[FrameRecord]:
+        for record in pipeline.annotate(waiting.pop(size_hw)):
+            on_record(record)
+            yield record
+
+    for item, frame in decoded:
+        if isinstance(frame, MediaError):
+            log.warning("%s: %s", item.name, frame)
+            record = failed_record(item, str(frame))
+            on_record(record)
+            yield record
+            continue
+        waiting[frame.size_hw].append(frame)
+        if len(waiting[frame.size_hw]) == batch:
+            yield from flush(frame.size_hw)
+        elif sum(map(len, waiting.values())) > 2 * batch:  # many sizes: memory before batching
+            yield from flush(max(waiting, key=lambda size: len(waiting[size])))
+    for size_hw in list(waiting):
+        yield from flush(size_hw)
+
+
+def _next_part_number(records_dir: Path) -> int:
+    paths = records.part_paths(records_dir)
+    return int(paths[-1].stem.removeprefix("part-")) + 1 if paths else 0

@@ -1,0 +1,91 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from annotate.dataset import discover
+from annotate.errors import ConfigError
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def names(path: Path | str, **kwargs) -> list[str]:
+    return [item.name for item in discover(str(path), **kwargs).items]
+
+
+def test_walks_recursively_and_keeps_relative_names(tmp_path):
+    touch(tmp_path, "b/ü ä.JPG", "b/c/x.png", "a.jpeg", "notes.txt", "clip.mp4", ".hidden/x.png")
+    found = discover(str(tmp_path))
+    assert [i.name for i in found.items] == ["a.jpeg", "b/c/x.png", "b/ü ä.JPG", "clip.mp4"]
+    assert [i.media for i in found.items] == ["image", "image", "image", "video"]
+    assert found.root == tmp_path.resolve()
+
+
+def test_images_only(tmp_path):
+    touch(tmp_path, "a.jpg", "b.mp4")
+    assert names(tmp_path, kind="images") == ["a.jpg"]
+
+
+def test_one_file(tmp_path):
+    touch(tmp_path, "a.jpg", "b.jpg")
+    assert names(tmp_path / "b.jpg") == ["b.jpg"]
+
+
+def test_glob_names_start_at_the_fixed_part(tmp_path):
+    touch(tmp_path, "x/1/a.jpg", "x/2/a.jpg", "x/2/b.png")
+    assert names(tmp_path / "x" / "*" / "a.jpg") == ["1/a.jpg", "2/a.jpg"]
+    assert names(tmp_path / "x" / "**" / "*.png") == ["2/b.png"]
+
+
+def test_symlinks_are_followed_and_loops_are_not(tmp_path):
+    touch(tmp_path, "data/a.jpg", "elsewhere/b.jpg")
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "loop").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "dangling.jpg").symlink_to(tmp_path / "gone.jpg")
+    assert names(tmp_path / "data") == ["a.jpg", "dangling.jpg", "linked/b.jpg"]
+
+
+def test_a_fifo_is_an_item_that_will_fail_not_a_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert names(tmp_path) == ["pipe.jpg"]
+
+
+def test_coco_lists_its_images(tmp_path):
+    touch(tmp_path, "images/a.jpg", "images/b.jpg", "images/not listed.jpg")
+    listed = {"images": [{"file_name": "b.jpg"}, {"file_name": "a.jpg"}]}
+    (tmp_path / "truth.json").write_text(json.dumps(listed))
+    found = discover(str(tmp_path / "truth.json"), kind="coco")
+    assert [i.name for i in found.items] == ["a.jpg", "b.jpg"]
+    assert all(i.path.is_file() for i in found.items)
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/x.jpg"])
+def test_coco_names_cannot_leave_the_folder(tmp_path, name):
+    (tmp_path / "truth.json").write_text(json.dumps({"images": [{"file_name": name}]}))
+    with pytest.raises(ConfigError, match="leaves the folder"):
+        discover(str(tmp_path / "truth.json"), kind="coco")
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("nowhere", "no such file or folder"), ("nothing/*.jpg", "no image or video")],
+)
+def test_nothing_there_is_one_clear_error(tmp_path, path, says):
+    with pytest.raises(ConfigError, match=says):
+        discover(str(tmp_path / path))
+
+
+def test_empty_folder(tmp_path):
+    with pytest.raises(ConfigError, match="no image or video in it"):
+        discover(str(tmp_path))
+
+
+def test_unknown_kind(tmp_path):
+    with pytest.raises(ConfigError, match=r"dataset\.kind=pictures: expected one of"):
+        discover(str(tmp_path), kind="pictures")

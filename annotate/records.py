@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 from collections.abc import Iterator, Sequence
@@ -67,7 +68,8 @@ def write_part(folder: Path, name: str, records: Sequence[FrameRecord]) -> Path:
             os.fsync(file.fileno())
         unfinished.replace(target)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise StorageError(f"{target}: cannot write records ({error.strerror or error})") from error
     return target
 

@@ -1,0 +1,92 @@
+import pyarrow.parquet as pq
+import pytest
+
+from annotate import records
+from annotate.errors import StorageError
+from annotate.types import FrameRecord, Instance, Rle
+
+
+def record(item: str, index: int = 0, instances: int = 0, **changes) -> FrameRecord:
+    found = tuple(
+        Instance(
+            instance_id=f"{item}:{i}",
+            class_id=i,
+            phrase="red car",
+            score=0.5,
+            box_xyxy=(1.0, 2.0, 3.5, 4.0),
+            mask=Rle("PPYo0", (4, 5)),
+            area=7,
+            mask_score=0.75,
+        )
+        for i in range(instances)
+    )
+    fields = {"media": "image", "time_s": 0.0, "width": 5, "height": 4, "status": "ok"} | changes
+    return FrameRecord(frame_id=item, item=item, frame_index=index, instances=found, **fields)
+
+
+def test_round_trip(tmp_path):
+    written = [record("ü b.jpg", instances=2), record("c.jpg", status="failed", error="cut")]
+    records.write_part(tmp_path, "part-000000", written)
+    assert list(records.read_records(tmp_path)) == sorted(written, key=lambda r: r.item)
+
+
+def test_order_depends_on_items_not_on_parts(tmp_path):
+    names = [f"{i:03d}.jpg" for i in range(300)]
+    records.write_part(tmp_path, "part-000000", [record(n) for n in names[100:200]])
+    records.write_part(tmp_path, "part-000001", [record(n) for n in names[:100]])
+    records.write_part(tmp_path, "part-000002", [record(n) for n in reversed(names[200:])])
+    records.write_part(tmp_path, "part-000003", [record("150a.jpg"), record("000a.jpg")])
+    expected = sorted([*names, "150a.jpg", "000a.jpg"])
+    assert [r.item for r in records.read_records(tmp_path)] == expected
+
+
+def test_parts_are_opened_only_when_due(tmp_path, monkeypatch):
+    for part in range(5):
+        rows = [record(f"{part}-{i}.jpg") for i in range(3)]
+        records.write_part(tmp_path, f"part-{part:06d}", rows)
+    opened = []
+    whole = records._read_part
+    monkeypatch.setattr(records, "_read_part", lambda p: opened.append(p.name) or whole(p))
+    reading = records.read_records(tmp_path)
+    next(reading)
+    assert opened == ["part-000000.parquet"]
+    assert len(list(reading)) == 14
+
+
+def test_done_items(tmp_path):
+    assert records.done_items(tmp_path) == set()
+    records.write_part(tmp_path, "part-000000", [record("a"), record("b", status="failed")])
+    assert records.done_items(tmp_path) == {"a", "b"}
+
+
+def test_same_records_same_bytes_and_nothing_else_left(tmp_path):
+    rows = [record("b", instances=3), record("a")]
+    one = records.write_part(tmp_path / "1", "part-000000", rows)
+    two = records.write_part(tmp_path / "2", "part-000000", rows[::-1])
+    assert one.read_bytes() == two.read_bytes()
+    assert [p.name for p in (tmp_path / "1").iterdir()] == ["part-000000.parquet"]
+
+
+def test_a_refusing_disk_is_a_storage_error_and_leaves_no_half_part(tmp_path):
+    (tmp_path / "records").write_text("a file where the folder should be")
+    with pytest.raises(StorageError, match="cannot write records"):
+        records.write_part(tmp_path / "records", "part-000000", [record("a")])
+
+
+def test_a_damaged_part_is_named(tmp_path):
+    (tmp_path / "part-000000.parquet").write_bytes(b"not parquet")
+    with pytest.raises(StorageError, match=r"part-000000\.parquet: not a readable"):
+        list(records.read_records(tmp_path))
+
+
+def test_schema_is_the_contract(tmp_path):
+    path = records.write_part(tmp_path, "part-000000", [record("a", instances=1)])
+    table = pq.read_table(path)
+    assert table.schema.names == [
+        "frame_id", "item", "media", "frame_index", "time_s", "width", "height", "status",
+        "error", "instances",
+    ]  # fmt: skip
+    assert set(table["instances"][0][0].as_py()) == {
+        "instance_id", "class_id", "phrase", "score", "box_xyxy", "mask", "area", "mask_score",
+        "track_id", "origin",
+    }  # fmt: skip

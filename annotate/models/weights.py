@@ -16,7 +16,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,11 @@ _CONFIG_FILES = (
     "tokenizer_config.json",
     "vocab.txt",
 )
+_NEEDED_FILES = (  # one of each
+    ("config.json",),
+    ("preprocessor_config.json", "processor_config.json"),
+    ("tokenizer.json", "vocab.txt"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,12 @@ class GrounderSource:
 
     def weights(self, folder: Path) -> tuple[Path, ...]:
         """The weights files; WeightsError where the folder is not such a model."""
-        if not (folder / "config.json").is_file():
-            raise WeightsError(f"{self.model}: has no config.json (looked in {folder})")
+        for either in _NEEDED_FILES:
+            if not any((folder / name).is_file() for name in either):
+                raise WeightsError(
+                    f"{self.model}: has no {' or '.join(either)} (looked in {folder}); "
+                    "a grounder is saved with its processor"
+                )
         files = tuple(sorted(folder.glob("*.safetensors")))
         if not files:
             raise WeightsError(
@@ -163,21 +172,23 @@ def choose_device(name: str) -> torch.device:
 
 def fetch(source: Source, *, download: bool = True) -> Fetched:
     """Bring all files of a model to this machine, from the hub only where they are not here yet."""
-    commit = None
     if source.model.startswith(EMBEDDED):
         folder = Path(__file__).parent / source.model.removeprefix(EMBEDDED)
         if not folder.is_dir():
             raise WeightsError(f"{source.model}: the package embeds no such model; use models=tiny")
-    elif (folder := Path(source.model).expanduser()).is_dir():
+        return Fetched(folder, source.weights(folder), commit=None)
+    if (folder := Path(source.model).expanduser()).is_dir():
         folder = folder.resolve()
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", source.model) and not source.model.startswith("."):
-        folder = _snapshot(source, download=download)
-        commit = folder.name
-    else:
+        return Fetched(folder, source.weights(folder), commit=None)
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", source.model):
         raise WeightsError(
             f"{source.model}: no such folder, and not a hub id (owner/name) or {EMBEDDED}NAME"
         )
-    return Fetched(folder, source.weights(folder), commit)
+    if download and re.fullmatch(r"[0-9a-f]{40}", source.revision or ""):
+        # A commit never changes: what is in the cache needs no word from the hub.
+        with suppress(WeightsError):
+            return _from_hub(source, download=False)
+    return _from_hub(source, download=download)
 
 
 def load_grounding_dino(
@@ -230,20 +241,22 @@ def load_sam2(source: SegmenterSource, device: torch.device) -> tuple[torch.nn.M
     return model.to(device), provenance
 
 
-def _snapshot(source: Source, *, download: bool) -> Path:
-    """The hub's files in the cache of huggingface_hub, which honours HF_HOME, HF_ENDPOINT, HF_TOKEN
-    and HF_HUB_OFFLINE. A pinned commit that is complete there needs no request at all."""
+def _from_hub(source: Source, *, download: bool) -> Fetched:
+    """By way of huggingface_hub, with its cache and its HF_HOME, HF_ENDPOINT, HF_TOKEN and
+    HF_HUB_OFFLINE."""
     with _quiet_hub():
         try:
-            folder = snapshot_download(
-                source.model,
-                revision=source.revision,
-                allow_patterns=source.patterns(),
-                local_files_only=not download,
+            folder = Path(
+                snapshot_download(
+                    source.model,
+                    revision=source.revision,
+                    allow_patterns=source.patterns(),
+                    local_files_only=not download,
+                )
             )
         except (OSError, ValueError, HTTPError) as error:
             raise WeightsError(f"{source.model}: {_hub_failure(source, error)}") from error
-    return Path(folder)
+    return Fetched(folder, source.weights(folder), commit=folder.name)
 
 
 def _hub_failure(source: Source, error: Exception) -> str:
@@ -261,14 +274,17 @@ def _hub_failure(source: Source, error: Exception) -> str:
         case hub_errors.HfHubHTTPError() as answer:
             return f"{hub} answered {answer.response.status_code}; try again later, or {_PULL}"
         case HTTPError():
-            return f"{hub} cannot be reached ({_one_line(error)}); {_PULL}"
+            return (
+                f"the connection to {hub} failed ({_one_line(error)}); the same command goes on "
+                "from where it broke"
+            )
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return (
                 f"the disk is full at {constants.HF_HUB_CACHE}; free some space there, "
                 "or set HF_HOME to a folder on another disk"
             )
         case OSError() if "onsistency check" in str(error):
-            return f"the download from {hub} broke off; the same command fetches it again"
+            return f"the download from {hub} came to another size; run the same command again"
         case _:
             return _one_line(error)
 

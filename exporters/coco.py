@@ -1,0 +1,125 @@
+"""COCO instances: `instances.json` beside `images/`, or `instances_<split>.json` for each split.
+
+`file_name` is always relative to `images/`, with a split as well (`train/a.jpg`): one image root
+serves every file, and joining root and `file_name` is what torchvision, detectron2, MMDetection and
+Ultralytics' converter do. Ids count over all splits, so that the files can be merged again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, cast
+
+from pycocotools import mask as coco_mask
+
+from annotate.run_folder import Run
+from annotate.types import Instance
+from exporters.options import ExportOptions, Tally
+from exporters.polygons import coco_polygons
+from exporters.selection import Layout, Picture, pictures
+
+
+def write(run: Run, options: ExportOptions, folder: Path) -> Tally:
+    """Write the export into an empty folder; memory does not grow with the run."""
+    tally = Tally()
+    images = annotations = 0
+    with ExitStack() as stack:
+        documents = {
+            split: stack.enter_context(_document(folder / _file_name(split), run.classes.names))
+            for split in options.split or ("",)
+        }
+        for picture in pictures(run, options, Layout(), folder / "images", tally):
+            images += 1
+            document = documents[picture.split]
+            document.images.add(_image(picture, images))
+            for instance in picture.instances:
+                annotations += 1
+                document.annotations.add(_annotation(instance, annotations, images, options))
+    return tally
+
+
+@dataclass(slots=True)
+class _Entries:
+    """A JSON list, one entry a line."""
+
+    file: IO[str]
+    separator: str = field(default="\n")
+
+    def add(self, entry: dict[str, Any]) -> None:
+        self.file.write(self.separator + _json(entry))
+        self.separator = ",\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    images: _Entries
+    annotations: _Entries
+
+
+@contextmanager
+def _document(path: Path, class_names: list[str]) -> Iterator[_Document]:
+    """A COCO file: images go straight into it, annotations wait in a file of their own."""
+    head = {
+        "info": {"description": "Instances found by annotate", "version": "1.0"},
+        "licenses": [],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(class_names, start=1)],
+    }
+    with (
+        path.open("w", encoding="utf-8", newline="\n") as file,
+        TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent) as spool,
+    ):
+        file.write(_json(head)[:-1] + ',\n"images": [')
+        yield _Document(_Entries(file), _Entries(spool))
+        file.write('\n],\n"annotations": [')
+        spool.seek(0)
+        shutil.copyfileobj(spool, file)
+        file.write("\n]}\n")
+
+
+def _image(picture: Picture, image_id: int) -> dict[str, Any]:
+    record = picture.record
+    return {
+        "id": image_id,
+        "file_name": picture.name,
+        "width": record.width,
+        "height": record.height,
+        "frame_id": record.frame_id,
+    }
+
+
+def _annotation(
+    instance: Instance, annotation_id: int, image_id: int, options: ExportOptions
+) -> dict[str, Any]:
+    h, w = instance.mask.size_hw
+    rle = {"size": [h, w], "counts": instance.mask.counts}
+    if options.coco_masks == "rle":
+        segmentation: Any = rle
+    else:
+        segmentation = coco_polygons(instance.mask, options.polygon_tolerance)
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": instance.class_id + 1,
+        "segmentation": segmentation,
+        "area": int(cast(Any, coco_mask.area(rle))),
+        "bbox": [int(v) for v in cast(Any, coco_mask.toBbox(rle))],
+        "iscrowd": 0,
+        "score": instance.score,
+        "mask_score": instance.mask_score,
+        "phrase": instance.phrase,
+        "instance_id": instance.instance_id,
+    }
+
+
+def _file_name(split: str) -> str:
+    return f"instances_{split}.json" if split else "instances.json"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,92 @@
+"""Names of staged pictures: their own where possible, never two alike, never outside a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from exporters.staging import staged_suffix
+
+MAX_NAME_BYTES = 255  # per folder or file name, on every common file system
+UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")  # ends lines, or means a folder
+
+
+def plan_names(items: Iterable[str], *, labelled: bool) -> dict[str, str]:
+    """Each still's path below `images/`, unique whatever the items are called.
+
+    An item keeps its relative name if it can. If not, it is tried with its suffix in its stem
+    (`a.png` -> `a_png.png`), then with a hash. `labelled` asks for what the YOLO layout needs as
+    well: names unique without their suffix, because `a.jpg` and `a.png` would share `a.txt`, and
+    without regard to case or Unicode form, because some systems have none.
+    """
+    waiting = sorted(set(items))
+    plain = {item: _plain(item, labelled=labelled) for item in waiting}
+    folders = {_key(f.as_posix(), labelled) for p in plain.values() for f in p.parents}
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for spelled in (plain, {item: _with_suffix_in_stem(item, plain[item]) for item in waiting}):
+        wanted = {item: spelled[item] for item in waiting}
+        crowd = Counter(_image_key(path, labelled) for path in wanted.values())
+        for item, path in wanted.items():
+            key = _image_key(path, labelled)
+            if crowd[key] == 1 and _is_free(path, taken, folders, labelled) and _is_usable(path):
+                names[item] = path.as_posix()
+        taken.update(_image_key(wanted[item], labelled) for item in waiting if item in names)
+        waiting = [item for item in waiting if item not in names]
+    for item in waiting:
+        salt = 0
+        while not _is_free(path := _hashed(item, salt), taken, folders, labelled):
+            salt += 1
+        names[item] = path.as_posix()
+        taken.add(_image_key(path, labelled))
+    return names
+
+
+def _plain(item: str, *, labelled: bool) -> PurePosixPath:
+    """The item's own name, with a suffix that trainers know."""
+    path = PurePosixPath(item)
+    path = path.with_suffix(staged_suffix(path.suffix)) if path.name else PurePosixPath("_")
+    if labelled:
+        # Ultralytics swaps the last folder called `images` for `labels`, and overlooks dot names.
+        parts = [f"{p}_" if p == "images" else p for p in path.parts[:-1]] + [path.name]
+        path = PurePosixPath(*(f"_{p}" if p.startswith(".") and p != ".." else p for p in parts))
+    return path
+
+
+def _with_suffix_in_stem(item: str, plain: PurePosixPath) -> PurePosixPath:
+    suffix = PurePosixPath(item).suffix.replace(".", "_")
+    return plain.with_name(f"{plain.stem}{suffix}{plain.suffix}")
+
+
+def _hashed(item: str, salt: int) -> PurePosixPath:
+    path = PurePosixPath(item)
+    digest = hashlib.blake2b(f"{salt}\0{item}".encode(), digest_size=8).hexdigest()
+    readable = re.sub(r"[^\w-]+", "_", path.stem)[:40]
+    return PurePosixPath(f"{readable}-{digest}{staged_suffix(path.suffix)}")
+
+
+def _is_usable(path: PurePosixPath) -> bool:
+    return not path.is_absolute() and all(
+        part != ".." and len(part.encode()) <= MAX_NAME_BYTES and not UNUSABLE.search(part)
+        for part in path.parts
+    )
+
+
+def _is_free(path: PurePosixPath, taken: set[str], folders: set[str], labelled: bool) -> bool:
+    """Whether neither the picture nor its label file would take another's place, or a folder's."""
+    spots = [path, path.with_suffix(".txt")] if labelled else [path]
+    return _image_key(path, labelled) not in taken and not any(
+        _key(spot.as_posix(), labelled) in folders for spot in spots
+    )
+
+
+def _image_key(path: PurePosixPath, labelled: bool) -> str:
+    return _key((path.with_suffix("") if labelled else path).as_posix(), labelled)
+
+
+def _key(name: str, labelled: bool) -> str:
+    return unicodedata.normalize("NFC", name).casefold() if labelled else name

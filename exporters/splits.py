@@ -1,0 +1,34 @@
+"""Which part of a split a picture belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from annotate.types import FrameRecord
+
+
+def group_of(record: FrameRecord) -> str:
+    """What must not be torn apart: a video, or the stills of one folder.
+
+    Stills in the dataset's root folder are on their own, or a flat dataset could not be split.
+    """
+    folder = PurePosixPath(record.item).parent.as_posix()
+    return record.item if record.media == "video" or folder == "." else folder
+
+
+def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:
+    """The split of a group; "" if there are none.
+
+    It depends on the group's name and the seed alone, so a group stays where it is when the
+    dataset grows. Splits are laid along [0, 1) by name: the order they are written in is no matter.
+    """
+    digest = hashlib.blake2b(f"{seed}\0{group}".encode(), digest_size=8).digest()
+    position = int.from_bytes(digest, "big") / 2**64
+    name = ""
+    for name in sorted(shares):
+        position -= shares[name]
+        if position < 0:
+            break
+    return name

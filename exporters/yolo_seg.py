@@ -1,0 +1,66 @@
+"""YOLO segmentation: `images/<split>/`, `labels/<split>/` and a `data.yaml` that can be moved.
+
+One line per instance, `class x y x y ...` with coordinates as shares of the picture's sides; holes
+and parts are joined into one ring by bridges without width. What Ultralytics does with names and
+small pictures (img2label_paths, get_img_files, check_image) decides the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import yaml
+
+from annotate.run_folder import Run
+from annotate.types import Instance
+from exporters.options import ExportOptions, Tally
+from exporters.polygons import joined_ring
+from exporters.selection import Layout, pictures
+
+UNSPLIT = "train"
+MIN_SIDE_PX = 10  # Ultralytics calls smaller pictures corrupt
+LOGGER = logging.getLogger(__name__)
+
+
+def write(run: Run, options: ExportOptions, folder: Path) -> Tally:
+    """Write the export into an empty folder; memory does not grow with the run."""
+    tally = Tally()
+    splits = list(options.split) or [UNSPLIT]
+    for split in splits:
+        (folder / "images" / split).mkdir(parents=True)
+        (folder / "labels" / split).mkdir(parents=True)
+    layout = Layout(labelled=True, unsplit=UNSPLIT, min_side_px=MIN_SIDE_PX)
+    for picture in pictures(run, options, layout, folder / "images", tally):
+        label = folder / "labels" / PurePosixPath(picture.name).with_suffix(".txt")
+        label.parent.mkdir(parents=True, exist_ok=True)
+        with label.open("w", encoding="ascii", newline="\n") as file:
+            file.writelines(_line(i, options.polygon_tolerance) for i in picture.instances)
+    filled = [s for s in splits if tally.images[s if options.split else ""]]
+    data = _data_yaml(run.classes.names, filled or splits, options.split)
+    text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
+    (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
+    return tally
+
+
+def _line(instance: Instance, tolerance_px: float) -> str:
+    h, w = instance.mask.size_hw
+    ring = joined_ring(instance.mask, tolerance_px) / np.array([w, h])
+    return " ".join([str(instance.class_id), *(f"{v:.6f}" for v in ring.ravel())]) + "\n"
+
+
+def _data_yaml(names: list[str], filled: list[str], asked: Mapping[str, float]) -> dict[str, Any]:
+    """Ultralytics wants `train` and `val`, and refuses an empty one; others only by its names."""
+    largest = max(filled, key=lambda s: (asked.get(s, 0), s))
+    sets: dict[str, str] = {}
+    for key in ("train", "val", "test"):
+        if key in filled:
+            sets[key] = f"images/{key}"
+        elif key != "test":
+            sets[key] = f"images/{largest}"
+            if asked:
+                LOGGER.warning("yolo_seg: no pictures for %r; data.yaml names %r", key, largest)
+    return {**sets, "names": dict(enumerate(names))}

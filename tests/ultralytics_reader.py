@@ -1,0 +1,42 @@
+"""Reads YOLO folders with Ultralytics' own dataset class and prints what it found as JSON.
+
+A program of its own, because importing ultralytics replaces `PIL.Image.open` and `torch.save`, sets
+OpenCV's threads and writes a settings file. Arguments: pairs of a folder and a split.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def read(folder: Path, split: str) -> dict[str, Any]:
+    """What Ultralytics counts, and per picture its boxes (xywh shares) and number of segments."""
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+
+    data = check_det_dataset(folder / "data.yaml", autodownload=False)
+    dataset = YOLODataset(img_path=data[split], data=data, task="segment", augment=False, imgsz=64)
+    cache = dataset.cache_labels(folder / "check.cache")
+    found, missing, empty, corrupt, total = cache["results"]
+    return {
+        "counts": {"missing": missing, "corrupt": corrupt, "unlabelled": total - found},
+        "empty": empty,
+        "complaints": cache["msgs"],
+        "pictures": [
+            {
+                "name": Path(label["im_file"]).name,
+                "boxes": label["bboxes"].tolist(),
+                "segments": len(label["segments"]),
+            }
+            for label in dataset.labels
+        ],
+    }
+
+
+if __name__ == "__main__":
+    pairs = zip(sys.argv[1::2], sys.argv[2::2], strict=True)
+    answers = [read(Path(folder), split) for folder, split in pairs]
+    print("\n" + json.dumps(answers))

@@ -1,4 +1,4 @@
-"""The trainers learn, survive an interruption without a trace, and never see the figures' scenes."""
+"""The trainers learn, survive interruptions without a trace, and never see the figures' scenes."""
 
 import json
 import math
@@ -41,8 +41,7 @@ def make_task(monkeypatch):
     """Both tasks with batches small enough for a test."""
     monkeypatch.setattr(grounder, "_BATCHES", (((96, 64), 2),))
     monkeypatch.setattr(segmenter, "_IMAGES", 1)
-    monkeypatch.setattr(segmenter, "_CLIPS", 1)
-    monkeypatch.setattr(segmenter, "_FRAMES", 3)
+    monkeypatch.setattr(segmenter, "_CLIP_STAGES", ((0.0, 1, 3),))
     monkeypatch.setattr(segmenter, "_CLIP_ODDS", 0.5)
     return {"grounder": grounder.GrounderTask, "segmenter": segmenter.SegmenterTask}
 

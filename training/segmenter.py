@@ -30,7 +30,10 @@ SIDE: Final = 256  # sam2 squashes every picture to a square of this side
 _DRAWN: Final = ((256, 256), (256, 256), (320, 240), (240, 320), (400, 224), (224, 400), (192, 192))
 
 _IMAGES, _PROMPTS_EACH = 8, 5
-_CLIPS, _OBJECTS_EACH, _FRAMES = 4, 4, 6
+# From which progress on, clips and frames of a clip step. Short clips teach faster; long ones fill
+# the memory (7 frames, 16 pointers) as whole clips will, and show the model its own drift.
+_CLIP_STAGES: Final = ((0.0, 4, 6), (0.4, 2, 12))
+_OBJECTS_EACH: Final = 4
 _CLIP_ODDS: Final = 0.4
 _CORRECTION_ODDS: Final = 0.25
 _MIN_AREA: Final = 80  # px of the squashed picture; less is not asked for
@@ -81,7 +84,9 @@ class SegmenterTask:
     def loss(self, rng: Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
         if rng.random() < _CLIP_ODDS:
             teacher = max(0.0, 1 - progress / self._teacher) if self._teacher else 0.0
-            return self._clip_loss(rng, draw_clips(rng), teacher)
+            _, clips, frames = [s for s in _CLIP_STAGES if s[0] <= progress][-1]
+            batch = draw_clips(rng, clips=clips, frames=frames)
+            return self._clip_loss(rng, batch, teacher)
         return self._image_loss(rng)
 
     def export(self, state: dict[str, Tensor], folder: Path) -> None:
@@ -337,14 +342,14 @@ def _scene_with_objects(rng: Generator) -> tuple[Scene, list[BoolArray]]:
             return scene, masks
 
 
-def draw_clips(rng: Generator) -> ClipBatch:
+def draw_clips(rng: Generator, *, clips: int, frames: int) -> ClipBatch:
     """Clips of a few frames, in a third of the batches with a gap after the first one."""
     start = int(rng.integers(2, 26)) if rng.random() < 0.35 else 1
-    times = [0, *range(start, start + _FRAMES - 1)]
+    times = [0, *range(start, start + frames - 1)]
     images: list[list[np.ndarray]] = []
     masks: list[list[BoolArray]] = []
     owners: list[int] = []
-    while len(images) < _CLIPS:
+    while len(images) < clips:
         scenes, ids = _frames_with_objects(rng, times)
         for track_id in ids[:_OBJECTS_EACH]:
             masks.append([_mask_of(scene, track_id) for scene in scenes])
@@ -358,9 +363,9 @@ def _frames_with_objects(rng: Generator, times: Sequence[int]) -> tuple[list[Sce
     """Frames of a clip and the tracks to ask for, those first that are gone from some frame.
 
     Left to chance an object is gone from one frame in two hundred, too few to learn to let go; so
-    half of the clips are searched for.
+    a third of the clips are searched for.
     """
-    search = 10 if rng.random() < 0.5 else 1
+    search = 10 if rng.random() < 0.35 else 1
     while True:
         clip = Clip(
             scene_seed(rng),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from annotate.command import run_command
 
@@ -21,6 +22,7 @@ def _annotate(argv: list[str]) -> int:
 
     result = annotate_dataset(settings)
     print(table(result))
+    print(f"look at: {Path(result.run) / 'contact_sheet.png'}")
     print(f"run: {result.run}")
     return result.exit_code
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,7 +29,7 @@ class DatasetSettings:
     path: str = MISSING
     name: str | None = MISSING
     kind: str = MISSING
-    prompts: str = MISSING
+    prompts: Any = MISSING
     max_pixels: int = MISSING
 
 
@@ -66,7 +66,7 @@ class RunnerSettings:
 @dataclass
 class ExportSettings:
     formats: list[str] = MISSING
-    split: dict[str, float] = MISSING
+    split: dict[str, float] | None = MISSING
     split_seed: int = MISSING
     media: str = MISSING
 
@@ -90,6 +90,14 @@ class ExportCommand:
     threshold: float = MISSING
     export: ExportSettings = field(default_factory=ExportSettings)
     coco: CocoSettings = field(default_factory=CocoSettings)
+
+
+@dataclass
+class EvaluateCommand:
+    """conf/evaluate.yaml"""
+
+    run: str = MISSING
+    truth: str = MISSING
 
 
 @dataclass
@@ -131,6 +139,8 @@ def compose(argv: Sequence[str], config_name: str) -> DictConfig:
             config = hydra_compose(config_name, overrides=overrides)
         for key, value in taken.items():
             OmegaConf.update(config, key, value)
+    except OverrideParseException as error:
+        raise ConfigError(f"{error.override}: {_one_line(error)}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
     if show:
@@ -142,11 +152,14 @@ def compose(argv: Sequence[str], config_name: str) -> DictConfig:
 def typed(config: DictConfig, schema: type[T]) -> T:
     """The composed config as plain dataclasses; ConfigError names a missing or ill-typed key."""
     try:
-        known = {k: v for k, v in config.items_ex(resolve=False) if k in schema.__dataclass_fields__}  # type: ignore[attr-defined]
+        known = {
+            k: v for k, v in config.items_ex(resolve=False) if k in schema.__dataclass_fields__
+        }  # type: ignore[attr-defined]
         merged = OmegaConf.merge(OmegaConf.structured(schema), known)
         missing = OmegaConf.missing_keys(merged)
         if missing:
-            raise ConfigError(f"{min(missing)} is not given: add {min(missing)}=VALUE")
+            key = min(missing).removesuffix(".path")  # dataset=PATH is short for dataset.path=PATH
+            raise ConfigError(f"{key} is not given: add {key}=VALUE")
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
@@ -228,5 +241,7 @@ def _take_paths(overrides: list[str]) -> tuple[list[str], dict[str, str]]:
 
 def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = "; ".join(line for line in lines if not line.startswith(("object_type", "reference_type")))
+    text = " ".join(
+        line for line in lines if not line.startswith(("object_type", "reference_type"))
+    )
     return text or type(error).__name__

@@ -1,10 +1,11 @@
-"""Score a run against ground truth with pycocotools."""
+"""`python -m annotate.evaluate run=DIR truth=FILE`: score a run against ground truth."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from annotate.command import run_command
+from annotate.config import EvaluateCommand, compose, typed
 from annotate.errors import ConfigError
-from annotate.run import Run
+from annotate.run_folder import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,11 @@ class AveragePrecision:
 
     ap: float
     ap50: float
+
+
+def main() -> None:
+    """Print box and mask AP."""
+    sys.exit(run_command(_evaluate, sys.argv[1:]))
 
 
 def average_precision(run: Run, truth: Path) -> dict[str, AveragePrecision]:
@@ -89,3 +97,15 @@ def _read(truth: Path) -> dict[str, Any]:
         return {k: document[k] for k in ("images", "annotations", "categories")}
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"truth={truth}: not a COCO instances json ({error})") from error
+
+
+def _evaluate(argv: list[str]) -> int:
+    command = typed(compose(argv, "evaluate"), EvaluateCommand)
+    scores = average_precision(Run.open(command.run), Path(command.truth))
+    for kind, name in (("bbox", "box"), ("segm", "mask")):
+        print(f"{name:>4} AP {scores[kind].ap:.3f}  AP50 {scores[kind].ap50:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from annotate.command import run_command
 from annotate.config import ExportCommand, compose, typed
-from annotate.run import Run
+from annotate.run_folder import Run
 
 
 def main() -> None:
@@ -21,8 +21,10 @@ def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
     run = Run.open(Path(command.run))
     for export in export_run(run, command.export, command.coco, command.threshold):
-        print(f"{export['format']}: {export['instances']} instances on {export['images']} images "
-              f"-> {export['path']}")
+        print(
+            f"{export['format']}: {export['instances']} instances on {export['images']} images "
+            f"-> {export['path']}"
+        )
     return 0
 
 

@@ -36,15 +36,19 @@ def mask_boxes(masks_nhw: Masks) -> Boxes:
     """Tight half-open boxes (n, 4) xyxy of bool masks (n, h, w); an empty mask gives zeros."""
     n, h, w = masks_nhw.shape
     rows, cols = masks_nhw.any(2), masks_nhw.any(1)
-    boxes = np.stack(
-        [
-            cols.argmax(1),
-            rows.argmax(1),
-            w - cols[:, ::-1].argmax(1),
-            h - rows[:, ::-1].argmax(1),
-        ],
-        axis=1,
-    ) if n else np.zeros((0, 4))
+    boxes = (
+        np.stack(
+            [
+                cols.argmax(1),
+                rows.argmax(1),
+                w - cols[:, ::-1].argmax(1),
+                h - rows[:, ::-1].argmax(1),
+            ],
+            axis=1,
+        )
+        if n
+        else np.zeros((0, 4))
+    )
     return (boxes * rows.any(1)[:, None]).astype(np.float32) if n else boxes.astype(np.float32)
 
 

@@ -33,7 +33,7 @@ from annotate.models.weights import (
 )
 from annotate.pipeline import Pipeline
 from annotate.prompts import load_prompts
-from annotate.run import Run
+from annotate.run_folder import Run
 from annotate.runner import RunnerRules, run_stills
 from annotate.segment import Segmenter, SegmentRules
 from annotate.types import ClassList, FrameRecord, Image, Item
@@ -143,7 +143,7 @@ def export_run(
     """Write every export format that is asked for."""
     options = exporters.ExportOptions(
         threshold=threshold,
-        split=export.split,
+        split=export.split or {},
         split_seed=export.split_seed,
         media=export.media,
         coco_masks=coco.masks,
@@ -155,7 +155,9 @@ def export_run(
 def draw_contact_sheet(run: Run, threshold: float) -> None:
     """`contact_sheet.png`: the first frames that have something to show."""
     path = run.path / "contact_sheet.png"
-    if render.write_contact_sheet(path, _worth_seeing(run, threshold), run.classes, tiles=CONTACT_TILES):
+    if render.write_contact_sheet(
+        path, _worth_seeing(run, threshold), run.classes, tiles=CONTACT_TILES
+    ):
         log.info("contact sheet: %s", path)
 
 

@@ -15,15 +15,21 @@ from annotate.types import ClassList, ClassSpec
 _KEYS = ("name", "phrases", "negatives", "threshold", "min_area", "max_area", "colour")
 
 
-def load_prompts(source: str | Sequence[str]) -> ClassList:
+def load_prompts(source: str | Sequence[str] | None) -> ClassList:
     """Read a class list from a .txt or .yaml file, or from an inline list of `name: phrases`.
 
     Text: one class a line, `#` comments, `name: phrase one, phrase two` for synonyms. Raises
     PromptError naming file and line.
     """
+    if source is None:
+        raise PromptError(
+            "prompts is not given: add prompts=classes.txt or prompts='[red car,person]'"
+        )
     if not isinstance(source, str):
-        return _class_list([(f"prompts[{i}]", _parse_line(str(s), f"prompts[{i}]"))
-                            for i, s in enumerate(source)], "prompts")
+        return _class_list(
+            [(f"prompts[{i}]", _parse_line(str(s), f"prompts[{i}]")) for i, s in enumerate(source)],
+            "prompts",
+        )
     path = Path(source).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -54,8 +60,13 @@ def class_list_to_yaml(classes: ClassList) -> str:
     entries = []
     for spec in classes.classes:
         entry = {key: getattr(spec, key) for key in _KEYS}
-        entries.append({k: list(v) if isinstance(v, tuple) else v
-                        for k, v in entry.items() if v not in (None, ())})
+        entries.append(
+            {
+                k: list(v) if isinstance(v, tuple) else v
+                for k, v in entry.items()
+                if v not in (None, ())
+            }
+        )
     return yaml.safe_dump({"classes": entries}, allow_unicode=True, sort_keys=False)
 
 
@@ -132,11 +143,15 @@ def _phrases(value: Any, key: str, at: str) -> tuple[str, ...]:
     texts = [_text(v) for v in value]
     if not all(texts):
         raise PromptError(f"{at}: an empty text in {key}; remove the extra comma or the colon")
-    return tuple({t.casefold(): t for t in reversed(texts)}[k]
-                 for k in dict.fromkeys(t.casefold() for t in texts))
+    return tuple(
+        {t.casefold(): t for t in reversed(texts)}[k]
+        for k in dict.fromkeys(t.casefold() for t in texts)
+    )
 
 
-def _number(entry: Mapping[str, Any], key: str, at: str, high: float = float("inf")) -> float | None:
+def _number(
+    entry: Mapping[str, Any], key: str, at: str, high: float = float("inf")
+) -> float | None:
     value = entry.get(key)
     if value is None:
         return None

@@ -72,7 +72,9 @@ def write_contact_sheet(
     drawn = []
     for image, record in frames:
         tile, scale = _fit(image)
-        drawn.append(_letterbox(overlay.draw(tile, [_scaled(i, scale, tile) for i in record.instances])))
+        drawn.append(
+            _letterbox(overlay.draw(tile, [_scaled(i, scale, tile) for i in record.instances]))
+        )
         if len(drawn) == tiles:
             break
     if not drawn:

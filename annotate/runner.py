@@ -53,8 +53,12 @@ def run_stills(
     every record as soon as it is made.
     """
     number = _next_part_number(records_dir)
-    decoded = decode_ahead(items, workers=rules.workers, ahead=rules.ahead, max_pixels=rules.max_pixels)
-    while unit := list(_annotated(islice(decoded, rules.part_items), pipeline, rules.batch, on_record)):
+    decoded = decode_ahead(
+        items, workers=rules.workers, ahead=rules.ahead, max_pixels=rules.max_pixels
+    )
+    while unit := list(
+        _annotated(islice(decoded, rules.part_items), pipeline, rules.batch, on_record)
+    ):
         records.write_part(records_dir, f"part-{number:06d}", unit)
         number += 1
 

@@ -78,4 +78,8 @@ class Segmenter:
             masks = upsample_masks(logits[start : start + step], (h, w)).cpu().numpy()
             for mask in masks:
                 geometry.clean_mask(mask, self._rules.speck_share, self._rules.hole_share)
-            yield np.arange(start, start + len(masks)), masks, ious[start : start + step].cpu().numpy()
+            yield (
+                np.arange(start, start + len(masks)),
+                masks,
+                ious[start : start + step].cpu().numpy(),
+            )

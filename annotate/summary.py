@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from annotate.run import Run
+from annotate.run_folder import Run
 
 LISTED_FAILURES = 20
 

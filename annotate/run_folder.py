@@ -29,7 +29,9 @@ class Run:
         """Open a run folder written before; StorageError names what is missing."""
         path = Path(path)
         asked = _read_yaml(path / "config.yaml")
-        classes = class_list_from_yaml(_read_yaml(path / "classes.yaml"), str(path / "classes.yaml"))
+        classes = class_list_from_yaml(
+            _read_yaml(path / "classes.yaml"), str(path / "classes.yaml")
+        )
         return cls(path=path, root=Path(asked["dataset"]["root"]), classes=classes)
 
     @classmethod

@@ -1,0 +1,59 @@
+# Every target sets up what it needs in .venv; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint type format bench train lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## the environment in .venv, from requirements.lock
+
+# sam2 comes as source and needs torch to build, so it goes in last and sees the environment.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make setup PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet uv==0.13.9
+	grep -v '^sam2==' requirements.lock > $(VENV)/rest.txt
+	$(VENV)/bin/uv pip install --python $(PY) --no-deps -r $(VENV)/rest.txt
+	grep '^sam2==' requirements.lock > $(VENV)/last.txt
+	SAM2_BUILD_CUDA=0 $(VENV)/bin/uv pip install --python $(PY) --no-deps --no-build-isolation -r $(VENV)/last.txt
+	$(VENV)/bin/uv pip install --python $(PY) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## generate the demo dataset, annotate it, export it, score it
+	$(PY) -m annotate dataset=demo models=tiny
+	@$(PY) -m annotate.evaluate run=runs/demo truth=data/demo/truth.json
+
+test: setup ## all tests
+	$(PY) -m pytest
+
+lint: setup ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+type: setup ## mypy alone
+	$(VENV)/bin/mypy
+
+format: setup ## let ruff write the layout
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: setup ## speed, as ratios within one run; see bench/README.md
+	$(PY) -m bench
+
+train: setup ## train the embedded models anew; see training/README.md
+	$(PY) -m training.grounder
+	$(PY) -m training.segmenter
+
+lock: setup ## compile requirements.lock anew from pyproject.toml
+	$(VENV)/bin/uv pip compile --universal --all-extras --no-emit-index-url --no-annotate \
+		--no-header --no-build-isolation-package sam2 pyproject.toml -o requirements.lock
+
+clean: ## remove what the tests and the demo made
+	rm -rf data runs build dist .pytest_cache .mypy_cache .ruff_cache

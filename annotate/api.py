@@ -1,0 +1,68 @@
+"""The same job from Python: `annotate.run(...)` for a dataset, `Annotator` for a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annotate.config import AnnotateCommand, compose, typed
+from annotate.job import annotate_dataset, build_pipeline
+from annotate.media import read_image
+from annotate.prompts import load_prompts
+from annotate.run_folder import Run
+from annotate.types import Frame, FrameRecord, Image, Item
+
+
+def run(*, dataset: str | Path, prompts: str | Path | Sequence[str], **overrides: Any) -> Run:
+    """Annotate a dataset and export it, as `python -m annotate` does.
+
+    Overrides are config keys with `__` for the dot: `run(dataset="photos", prompts=["cat"],
+    models="tiny", ground__floor=0.05)`. Raises AnnotateError; failed items are in the records.
+    """
+    settings = _settings(prompts, {"dataset": str(dataset), **overrides})
+    return Run.open(annotate_dataset(settings).run)
+
+
+class Annotator:
+    """The models with one class list, for single pictures."""
+
+    def __init__(
+        self, *, prompts: str | Path | Sequence[str], models: str = "balanced", **overrides: Any
+    ) -> None:
+        settings = _settings(prompts, {"dataset": ".", "models": models, **overrides})
+        self.classes = load_prompts(settings.prompts)
+        self._pipeline, self.provenance = build_pipeline(settings, self.classes)
+
+    def image(self, image: Image | str | Path) -> FrameRecord:
+        """Annotate one picture: a path, or RGB uint8 (h, w, 3). Raises MediaError."""
+        if isinstance(image, (str, Path)):
+            path, pixels = Path(image), read_image(Path(image))
+        else:
+            path, pixels = Path("image"), np.ascontiguousarray(image)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise TypeError(f"expected RGB uint8 (h, w, 3), got {pixels.dtype} {pixels.shape}")
+        (record,) = self._pipeline.annotate([Frame(Item(path.name, path), pixels)])
+        return record
+
+
+def _settings(prompts: str | Path | Sequence[str], overrides: dict[str, Any]) -> AnnotateCommand:
+    argv = [f"{key.replace('__', '.')}={_grammar(value)}" for key, value in overrides.items()]
+    settings = typed(compose(argv, "config"), AnnotateCommand)
+    settings.prompts = str(prompts) if isinstance(prompts, (str, Path)) else list(prompts)
+    return settings
+
+
+def _grammar(value: Any) -> str:
+    """A Python value in Hydra's grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_grammar, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}: {_grammar(v)}" for k, v in value.items()) + "}"
+    return str(value)

@@ -1,0 +1,201 @@
+"""The whole job with the tiny models, as users and pipelines run it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+import annotate
+from annotate import job, records, runner
+from annotate.config import AnnotateCommand, compose, typed
+from annotate.errors import ConfigError
+from annotate.evaluate import average_precision
+
+
+@pytest.fixture(scope="module")
+def stills(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight demo stills of four sizes, one in a sub-folder, and one file that is no picture."""
+    folder = tmp_path_factory.mktemp("flow") / "stills"
+    (folder / "sub folder").mkdir(parents=True)
+    for index in range(8):
+        place = folder / "sub folder" if index == 5 else folder
+        shutil.copy(demo / "stills" / f"still_{index:02d}.png", place)
+    (folder / "broken.jpg").write_bytes(b"not a picture")
+    return folder
+
+
+def settings(dataset: Path, out: Path, demo: Path, *more: str) -> AnnotateCommand:
+    argv = [f"dataset={dataset}", f"out={out}", f"prompts={demo}/classes.txt", "models=tiny", *more]
+    return typed(compose([*argv, "runner.part_items=3"], "config"), AnnotateCommand)
+
+
+def parts(run: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in records.part_paths(run / "records")}
+
+
+@pytest.fixture(scope="module")
+def finished(stills: Path, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    job.annotate_dataset(settings(stills, out, demo))
+    return out
+
+
+def test_every_item_has_one_record_and_one_bad_file_costs_only_itself(finished, stills):
+    found = {r.item: r for r in annotate.Run.open(finished).frames()}
+    assert len(found) == 9
+    assert found["broken.jpg"].status == "failed" and "cannot decode" in found["broken.jpg"].error
+    assert found["sub folder/still_05.png"].status == "ok"
+    for name, record in found.items():
+        if record.status == "ok":
+            assert (record.width, record.height) == PilImage.open(stills / name).size
+    assert sum(len(r.instances) for r in found.values()) >= 10
+
+
+def test_summary_says_what_happened(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert (summary["status"], summary["exit_code"]) == ("gate_failed", 3)
+    assert summary["counts"]["failed"] == 1
+    assert summary["counts"]["failures"][0]["item"] == "broken.jpg"
+    assert summary["items"] == {"found": 9, "new": 9, "before": 0, "videos_skipped": 0}
+    assert len(summary["models"]["ground"]["sha256"]) == 64
+    assert [e["format"] for e in summary["exports"]] == ["coco", "yolo_seg"]
+    assert (finished / "contact_sheet.png").is_file()
+    assert "broken.jpg" in (finished / "run.log").read_text()
+
+
+def test_exports_are_complete(finished):
+    coco = json.loads((finished / "exports/coco/instances.json").read_text())
+    assert len(coco["images"]) == 8
+    for image in coco["images"]:
+        with PilImage.open(finished / "exports/coco/images" / image["file_name"]) as picture:
+            assert picture.size == (image["width"], image["height"])
+    assert (finished / "exports/yolo_seg/data.yaml").is_file()
+
+
+def test_an_interrupted_run_resumes_to_the_same_bytes(
+    finished, stills, demo, tmp_path, monkeypatch
+):
+    asked = settings(stills, tmp_path / "run", demo)
+    whole = runner.read_image
+    calls = []
+
+    def interrupting(path, **kwargs):
+        calls.append(path)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return whole(path, **kwargs)
+
+    monkeypatch.setattr(runner, "read_image", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        job.annotate_dataset(asked)
+    monkeypatch.setattr(runner, "read_image", whole)
+    before = parts(tmp_path / "run")
+    assert 0 < len(before) < len(parts(finished))
+    job.annotate_dataset(asked)
+    assert parts(tmp_path / "run") == parts(finished)
+    coco = Path("exports/coco/instances.json")
+    assert (tmp_path / "run" / coco).read_bytes() == (finished / coco).read_bytes()
+
+
+def test_a_finished_run_is_not_done_again_and_needs_no_model(finished, stills, demo, monkeypatch):
+    monkeypatch.setattr(job, "build_pipeline", lambda *_: pytest.fail("models were loaded"))
+    before = parts(finished)
+    summary = job.annotate_dataset(settings(stills, finished, demo, "threshold=0.5"))
+    assert parts(finished) == before
+    assert summary.items["before"] == 9
+    job.annotate_dataset(settings(stills, finished, demo))
+
+
+def test_new_files_are_added(stills, demo, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(stills / "still_01.png", data)
+    job.annotate_dataset(settings(data, tmp_path / "run", demo))
+    shutil.copy(stills / "still_00.png", data)
+    summary = job.annotate_dataset(settings(data, tmp_path / "run", demo))
+    assert summary.items["new"] == 1
+    names = [r.item for r in annotate.Run.open(tmp_path / "run").frames()]
+    assert names == ["still_00.png", "still_01.png"]
+
+
+def test_a_run_asked_otherwise_does_not_mix(finished, stills, demo):
+    with pytest.raises(ConfigError, match=r"ground\.nms_iou: was 0\.7, is 0\.5"):
+        job.annotate_dataset(settings(stills, finished, demo, "ground.nms_iou=0.5"))
+
+
+def test_batches_change_no_class_and_no_mask(finished, stills, demo, tmp_path):
+    out = tmp_path / "batched"
+    job.annotate_dataset(settings(stills, out, demo, "ground.batch=4", "runner.part_items=9"))
+    pairs = zip(annotate.Run.open(finished).frames(), annotate.Run.open(out).frames(), strict=True)
+    for one, two in pairs:
+        assert one.frame_id == two.frame_id
+        assert [i.class_id for i in one.instances] == [i.class_id for i in two.instances]
+        for a, b in zip(one.instances, two.instances, strict=True):
+            assert a.score == pytest.approx(b.score, abs=1e-5)
+            mask, other = a.mask.decode(), b.mask.decode()
+            assert (mask ^ other).sum() <= 0.01 * mask.sum() + 1
+
+
+def test_the_demo_is_found(demo, tmp_path):
+    job.annotate_dataset(settings(demo, tmp_path / "run", demo))
+    scores = average_precision(annotate.Run.open(tmp_path / "run"), demo / "truth.json")
+    assert scores["bbox"].ap50 > 0.85
+    assert scores["segm"].ap50 > 0.8
+
+
+def test_from_python(stills, demo, tmp_path):
+    made = annotate.run(
+        dataset=stills / "still_00.png",
+        prompts=demo / "classes.txt",
+        models="tiny",
+        out=str(tmp_path / "run"),
+        export=["coco"],
+    )
+    (record,) = made.frames()
+    assert made.table().count_rows() == 1
+    annotator = annotate.Annotator(models="tiny", prompts=made.classes.names)
+    again = annotator.image(stills / "still_00.png")
+    assert [i.mask for i in again.instances] == [i.mask for i in record.instances]
+    pixels = np.asarray(PilImage.open(stills / "still_00.png"))
+    assert annotator.image(pixels).instances[0].mask == record.instances[0].mask
+
+
+def command(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *argv], cwd=cwd, capture_output=True, text=True, timeout=200
+    )
+
+
+def test_the_command_from_another_directory(stills, tmp_path):
+    (tmp_path / "classes.txt").write_text("red circle\nblue triangle\n")
+    done = command(
+        "annotate", f"dataset={stills}", "prompts=classes.txt", "models=tiny", cwd=tmp_path
+    )
+    assert done.returncode == 3, done.stderr
+    assert "gate failed: gates.max_failed is 1, the limit is 0" in done.stdout
+    assert "Traceback" not in done.stderr
+    again = command(
+        "annotate.export", "run=runs/stills", "export=coco", "threshold=0.5", cwd=tmp_path
+    )
+    assert again.returncode == 0, again.stderr
+    assert "coco:" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["annotate", "dataset=nowhere/", "prompts=[a]", "models=tiny"], "no such file or folder"),
+        (["annotate", "dataset=.", "prompts=none.txt"], "prompts=none.txt: cannot read it"),
+        (["annotate.export", "run=nowhere"], "nowhere"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_exit_2(argv, says, tmp_path):
+    done = command(*argv, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr

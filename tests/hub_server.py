@@ -29,10 +29,9 @@ class Hub:
     gated: set[str] = field(default_factory=set)
     requests: list[tuple[str, str]] = field(default_factory=list)  # method, path
     fail: dict[str, tuple[int, int]] = field(default_factory=dict)  # file -> status, times left
-    cut: dict[str, int] = field(
-        default_factory=dict
-    )  # file -> bytes sent in all, by no request more
+    cut: dict[str, int] = field(default_factory=dict)  # file -> bytes after which it hangs up
     short: dict[str, int] = field(default_factory=dict)  # file -> bytes it claims and sends
+    resumed: list[int] = field(default_factory=list)  # bytes that clients had already
     url: str = ""
 
     def commit(self, repo: str) -> str:
@@ -80,7 +79,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
             repo, revision = (api[1], api[3]) if api else (file[1], file[2]) if file else ("", "")
             name = file[3] if file else (api[2] if api else "")
-            if repo not in hub.repos:
+            if repo not in hub.repos:  # as for a private repository without a token
                 return self._refuse(401, "RepoNotFound")
             if repo in hub.gated:
                 return self._refuse(403, "GatedRepo")
@@ -111,6 +110,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             start = int(span[1]) if span else 0
             if span:
+                hub.resumed.append(start)
                 headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             end = min(len(content), hub.cut.get(name, len(content)))
             self.send_response(206 if span else 200)

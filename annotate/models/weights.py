@@ -274,10 +274,7 @@ def _hub_failure(source: Source, error: Exception) -> str:
         case hub_errors.HfHubHTTPError() as answer:
             return f"{hub} answered {answer.response.status_code}; try again later, or {_PULL}"
         case HTTPError():
-            return (
-                f"the connection to {hub} failed ({_one_line(error)}); the same command goes on "
-                "from where it broke"
-            )
+            return f"the connection to {hub} failed ({_one_line(error)}); try again, or {_PULL}"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return (
                 f"the disk is full at {constants.HF_HUB_CACHE}; free some space there, "

@@ -128,20 +128,22 @@ class Grounder:
 
 
 def measure_grounder(folder: Path, stills: int, seeds: range) -> list[str]:
-    table = Table(("grounder, boxes", "AP50", "AP", "AP75", "pictures", "ms / picture"))
+    table = Table(
+        ("grounder, boxes", "AP50", "AP", "AP75", "best F1", "at score", "pictures", "ms / picture")
+    )
     grounder = Grounder(folder)
     for number, group in enumerate(grounding_sets(stills)):
         grounder.seconds = 0.0
-        scores = _average_precision(grounder, group, seeds[number * 10_000 :])
+        scores = _score_boxes(grounder, group, seeds[number * 10_000 :])
         ms = grounder.seconds / group.n * 1000
         table.add(group.name, *scores, str(group.n), f"{ms:.0f}")
     return table.lines
 
 
-def _average_precision(
+def _score_boxes(
     grounder: Grounder, group: GroundingSet, seeds: Sequence[int]
-) -> tuple[float, float, float]:
-    """AP50, AP and AP75 over the phrases as categories."""
+) -> tuple[float, float, float, float, float]:
+    """AP50, AP and AP75 over the phrases as categories, the best F1 at IoU 0.5 and its threshold."""
     truth: list[dict[str, Any]] = []
     found: list[tuple[int, str, list[float], float]] = []
     categories: dict[str, int] = {}
@@ -190,7 +192,21 @@ def _average_precision(
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
-    return float(judge.stats[1]), float(judge.stats[0]), float(judge.stats[2])
+    average, at_50, at_75 = (float(x) for x in judge.stats[:3])
+    return at_50, average, at_75, *_best_f1(judge)
+
+
+def _best_f1(judge: Any) -> tuple[float, float]:
+    """F1 over all detections and objects at IoU 0.5, at the one threshold that suits it best."""
+    images = [e for e in judge.evalImgs if e and e["aRng"] == judge.params.areaRng[0]]
+    scores = np.concatenate([e["dtScores"] for e in images])
+    right = np.concatenate([e["dtMatches"][0] > 0 for e in images])
+    objects = sum(len(e["gtIds"]) for e in images)
+    order = np.argsort(-scores)
+    hits = right[order].cumsum()
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + objects)
+    best = int(f1.argmax())
+    return float(f1[best]), float(scores[order][best])
 
 
 def _grounding_scenes(group: GroundingSet, seeds: Sequence[int]) -> Iterator[tuple[int, Scene]]:

@@ -193,7 +193,7 @@ class Clip:
         self._seed, self._size_wh = seed, size_wh
         self._background = _background(rng, size_wh)
         self._gain, self._grain = rng.uniform(0.88, 1.08), rng.uniform(0, 6)
-        # Drawn even when the caller decides, so that his choice changes nothing else in the clip.
+        # Drawn even when the caller decides, so that the choice changes nothing else in the clip.
         has_bar, count = rng.random() < 0.35, int(rng.integers(2, 7))
         bar = _random_bar(rng, size_wh)
         self._bar = bar if (has_bar if occluder is None else occluder) else None
@@ -272,7 +272,10 @@ class _Canvas:
         for number in np.unique(hidden[hidden > 0]):
             inter = int(np.count_nonzero(hidden == number))
             left = int(np.count_nonzero(self._owner == number)) - inter
-            if left < _MIN_VISIBLE * self._areas[number - 1] or inter > 0.35 * stencil.area:
+            if left < _MIN_VISIBLE * self._areas[number - 1]:
+                return False
+            # Nor may it lie mostly on top of another: that would be a pattern, not an object.
+            if inter > (1 - _MIN_VISIBLE) * stencil.area:
                 return False
         return True
 

@@ -143,7 +143,7 @@ def measure_grounder(folder: Path, stills: int, seeds: range) -> list[str]:
 def _score_boxes(
     grounder: Grounder, group: GroundingSet, seeds: Sequence[int]
 ) -> tuple[float, float, float, float, float]:
-    """AP50, AP and AP75 over the phrases as categories, the best F1 at IoU 0.5 and its threshold."""
+    """AP50, AP, AP75 with phrases as categories; best F1 at IoU 0.5 and its threshold."""
     truth: list[dict[str, Any]] = []
     found: list[tuple[int, str, list[float], float]] = []
     categories: dict[str, int] = {}

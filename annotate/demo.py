@@ -39,9 +39,7 @@ def ensure_demo(folder: Path) -> None:
     (unfinished / "clips").mkdir()
     truth = _Truth()
     for index in range(STILLS):
-        scene = draw_still(
-            FIRST_SEED + index, STILL_SIZES[index % len(STILL_SIZES)], combos=COMBOS
-        )
+        scene = draw_still(FIRST_SEED + index, STILL_SIZES[index % len(STILL_SIZES)], combos=COMBOS)
         name = f"stills/still_{index:02d}.png"
         PilImage.fromarray(scene.image).save(unfinished / name)
         truth.add(scene, file_name=name, frame_id=name)

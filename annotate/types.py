@@ -67,7 +67,9 @@ class Frame:
 
     @property
     def frame_id(self) -> str:
-        return self.item.name if self.item.media == "image" else f"{self.item.name}#{self.index:06d}"
+        return (
+            self.item.name if self.item.media == "image" else f"{self.item.name}#{self.index:06d}"
+        )
 
     @property
     def size_hw(self) -> tuple[int, int]:

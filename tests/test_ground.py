@@ -7,9 +7,7 @@ from annotate.ground import Grounder, GroundRules, split_classes
 from annotate.prompts import load_prompts
 from annotate.scenes import draw_still
 
-RULES = GroundRules(
-    floor=0.1, pooling="mean", nms_iou=0.7, cross_class_iou=0.9, max_detections=300
-)
+RULES = GroundRules(floor=0.1, pooling="mean", nms_iou=0.7, cross_class_iou=0.9, max_detections=300)
 PHRASES = ["red circle", "blue square", "green triangle", "yellow cross", "purple ring"]
 COMBOS = [tuple(p.split()) for p in PHRASES]
 

@@ -62,7 +62,9 @@ def test_grey_palette_alpha_and_bilevel(tmp_path):
 
     bilevel = PilImage.fromarray(grey > 127)
     bilevel.save(tmp_path / "bilevel.png")
-    assert np.array_equal(read_image(tmp_path / "bilevel.png"), as_rgb((grey > 127) * np.uint8(255)))
+    assert np.array_equal(
+        read_image(tmp_path / "bilevel.png"), as_rgb((grey > 127) * np.uint8(255))
+    )
 
 
 def test_sixteen_bit_keeps_the_high_byte(tmp_path):

@@ -85,6 +85,11 @@ def test_no_class_at_all(tmp_path, text):
         load_prompts(write(tmp_path, text))
 
 
+def test_no_prompts_given():
+    with pytest.raises(PromptError, match="add prompts="):
+        load_prompts(None)
+
+
 def test_missing_file_says_what_is_expected():
     with pytest.raises(PromptError, match=r"prompts=nowhere\.txt: cannot read it"):
         load_prompts("nowhere.txt")

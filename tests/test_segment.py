@@ -35,8 +35,8 @@ def detections(boxes: np.ndarray) -> Detections:
 def test_same_masks_as_sam2s_own_predictor(tiny_sam):
     from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-    predictor = SAM2ImagePredictor(tiny_sam._model)
-    side = tiny_sam._model.image_size // 4  # the predictor's feature sizes are fixed to 1024 px
+    predictor = SAM2ImagePredictor(tiny_sam.model)
+    side = tiny_sam.model.image_size // 4  # the predictor's feature sizes are fixed to 1024 px
     predictor._bb_feat_sizes = [(side, side), (side // 2, side // 2), (side // 4, side // 4)]
     for seed, size in [(1, (256, 256)), (2, (320, 200)), (3, (150, 333))]:
         scene = draw_still(seed, size, min_objects=3)

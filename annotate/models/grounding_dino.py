@@ -106,7 +106,9 @@ class GroundingDino:
         pooled = token_scores_bqn.new_zeros(*token_scores_bqn.shape[:2], len(caption.spans) + 1)
         reduce = {"max": "amax", "mean": "mean"}[self._pooling]
         index = owner.expand_as(token_scores_bqn)
-        return pooled.scatter_reduce(2, index, token_scores_bqn, reduce, include_self=False)[..., :-1]
+        return pooled.scatter_reduce(2, index, token_scores_bqn, reduce, include_self=False)[
+            ..., :-1
+        ]
 
 
 class _TextMemo(nn.Module):

@@ -166,17 +166,20 @@ def test_joined_rings_come_back_as_ultralytics_paints_them(name: str) -> None:
     if parts_of(mask) == 1:
         assert (painted == mask).all()
     simple = paint_ultralytics(joined_ring(to_rle(mask), 1.0), mask.shape)
-    assert iou(simple, mask) >= 0.97 or (simple == painted).all()
+    assert iou(simple, mask) >= min(0.97, iou(painted, mask) - 0.0101)
 
 
 def test_joined_rings_of_blobs_keep_their_iou() -> None:
     whole = []
     for mask in random_blobs():
-        painted = paint_ultralytics(joined_ring(to_rle(mask), 1.0), mask.shape)
-        # Bridges between parts cannot be hidden; then the parts at least are exact.
-        assert iou(painted, mask) >= 0.97 or painted[mask].all()
+        exact, simple = (
+            iou(paint_ultralytics(joined_ring(to_rle(mask), tolerance), mask.shape), mask)
+            for tolerance in (0.0, 1.0)
+        )
+        # Bridges between parts cannot be hidden; simplifying must add next to nothing to them.
+        assert simple >= min(0.97, exact - 0.0101)
         if parts_of(mask) == 1:
-            whole.append(iou(painted, mask))
+            whole.append(simple)
     assert min(whole) >= 0.97
 
 

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import logging
+import pickle
 import re
 import sys
 import warnings
@@ -217,6 +218,7 @@ def load_grounding_dino(
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported, and refused below with their names
                 **safe,
             )
         # The files are foreign, and transformers meets bad ones with errors of a dozen kinds.
@@ -346,13 +348,16 @@ def _damaged(model: str, path: Path, error: Exception | None = None) -> str:
 def _check_loaded(
     model_name: str, files: Sequence[Path], model: torch.nn.Module, report: Mapping[str, Any]
 ) -> None:
-    """transformers only warns of missing tensors, and leaves random numbers in their place."""
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise WeightsError(
-            f"{model_name}: {files[0].name} does not fit config.json: {len(missing)} tensors are "
-            f"missing ({_first(missing)})"
-        )
+    """transformers only warns of tensors that do not fit, and puts random numbers there instead."""
+    resized = sorted(name for name, *_ in report["mismatched_keys"])
+    _raise_unfit(
+        f"{model_name}: {files[0].name} does not fit config.json",
+        {
+            "missing": sorted(set(report["missing_keys"]) - set(resized)),
+            "of another shape": resized,
+        },
+        "take both from the same place",
+    )
     # A release that ties heads which the file keeps apart would give wrong boxes without a word.
     state = model.state_dict()
     for path in files:
@@ -375,12 +380,12 @@ def _read_checkpoint(model: str, path: Path) -> dict[str, torch.Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # pickle, zip, tensor and key errors, by what the bytes happen to be
-        if "weights_only" in str(error) or "Weights only" in str(error):
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):
             raise WeightsError(
                 f"{model}: {path} is refused, it holds a pickle that wants to run code; "
                 "only plain tensors are loaded"
             ) from error
-        raise WeightsError(_damaged(model, path, error)) from error
+        raise WeightsError(_damaged(model, path)) from error
     tensors = loaded.get("model") if isinstance(loaded, dict) else None
     if not isinstance(tensors, dict):
         raise WeightsError(f'{model}: {path} is not a SAM 2 checkpoint: it has no "model" entry')
@@ -394,20 +399,24 @@ def _check_fits(
     given: Mapping[str, torch.Tensor],
     wanted: Mapping[str, torch.Tensor],
 ) -> None:
-    shapes = [k for k in given.keys() & wanted.keys() if given[k].shape != wanted[k].shape]
-    parts = {
-        "missing": sorted(wanted.keys() - given.keys()),
-        "unknown": sorted(given.keys() - wanted.keys()),
-        "of another shape": sorted(shapes),
-    }
-    wrong = "; ".join(
-        f"{len(keys)} {what} ({_first(keys)})" for what, keys in parts.items() if keys
+    shared = sorted(given.keys() & wanted.keys())
+    _raise_unfit(
+        f"{model}: {path.name} does not fit {architecture.name}",
+        {
+            "missing": sorted(wanted.keys() - given.keys()),
+            "unknown": sorted(given.keys() - wanted.keys()),
+            "of another shape": [k for k in shared if given[k].shape != wanted[k].shape],
+        },
+        "set segment.architecture to the yaml of this checkpoint",
     )
-    if wrong:
-        raise WeightsError(
-            f"{model}: {path.name} does not fit {architecture.name}: tensors {wrong}; "
-            "set segment.architecture to the yaml of this checkpoint"
-        )
+
+
+def _raise_unfit(what: str, wrong: Mapping[str, Sequence[str]], way_out: str) -> None:
+    found = "; ".join(
+        f"{len(names)} {how} ({_first(names)})" for how, names in wrong.items() if names
+    )
+    if found:
+        raise WeightsError(f"{what}: tensors {found}; {way_out}")
 
 
 def _first(names: Sequence[str]) -> str:

@@ -6,12 +6,16 @@ import contextlib
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import MISSING
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -19,6 +23,13 @@ from annotate.command import run_command
 from annotate.config import EvaluateCommand, compose, typed
 from annotate.errors import ConfigError
 from annotate.run_folder import Run
+from annotate.tracking_metrics import TrackedMask, TrackingScores, combine, count_video
+from annotate.types import FrameRecord, Rle
+
+
+@dataclass
+class _Command(EvaluateCommand):
+    threshold: float = MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,7 @@ class AveragePrecision:
 
 
 def main() -> None:
-    """Print box and mask AP."""
+    """Print box and mask AP, and where truth and run have videos, the scores of the tracks."""
     sys.exit(run_command(_evaluate, sys.argv[1:]))
 
 
@@ -74,6 +85,56 @@ def average_precision(run: Run, truth: Path) -> dict[str, AveragePrecision]:
     return {kind: _score(document, found, kind) for kind in ("bbox", "segm")}
 
 
+def tracking_scores(run: Run, truth: Path, threshold: float) -> tuple[TrackingScores, int] | None:
+    """Scores of the run's tracks and the number of videos; None where truth and run share none.
+
+    What counts is what an export has: instances from `threshold` on, or from that of their class.
+    Judged are the frames that both have; truth gives them a `video_id`, and objects a `track_id`.
+    """
+    document = _read(truth)
+    category_ids = {c["name"]: c["id"] for c in document["categories"]}
+    images = {i["frame_id"]: i for i in document["images"] if "video_id" in i and "frame_id" in i}
+    annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in document["annotations"]:
+        if "track_id" in annotation:
+            annotations[annotation["image_id"]].append(annotation)
+    limits = [threshold if c.threshold is None else c.threshold for c in run.classes.classes]
+
+    def compare(
+        records: Iterator[FrameRecord],
+    ) -> Iterator[tuple[list[TrackedMask], list[TrackedMask]]]:
+        for record in records:
+            image = images[record.frame_id]
+            yield (
+                [
+                    TrackedMask(a["track_id"], a["category_id"], _truth_mask(a, image))
+                    for a in annotations[image["id"]]
+                ],
+                [
+                    TrackedMask(i.track_id, category, i.mask)
+                    for i in record.instances
+                    # Scores are stored as float32, in which 0.9 is a little less than 0.9.
+                    if np.float32(i.score) >= np.float32(limits[i.class_id])
+                    and (category := category_ids.get(run.classes.names[i.class_id])) is not None
+                ],
+            )
+
+    judged = (r for r in run.frames() if r.status == "ok" and r.frame_id in images)
+    videos = [count_video(compare(records)) for _, records in groupby(judged, lambda r: r.item)]
+    return (combine(videos), len(videos)) if videos else None
+
+
+def _truth_mask(annotation: dict[str, Any], image: dict[str, Any]) -> Rle:
+    """The mask of an annotation: polygons, or run lengths compressed or not."""
+    size_hw = image["height"], image["width"]
+    shape = annotation["segmentation"]
+    if isinstance(shape, list) or isinstance(shape["counts"], list):
+        encoded = coco_mask.frPyObjects(shape, *size_hw)
+        shape = coco_mask.merge(encoded) if isinstance(encoded, list) else encoded
+    counts = shape["counts"]
+    return Rle(counts.decode("ascii") if isinstance(counts, bytes) else counts, size_hw)
+
+
 def _score(
     document: dict[str, Any], found: Sequence[dict[str, Any]], kind: str
 ) -> AveragePrecision:
@@ -100,10 +161,18 @@ def _read(truth: Path) -> dict[str, Any]:
 
 
 def _evaluate(argv: list[str]) -> int:
-    command = typed(compose(argv, "evaluate"), EvaluateCommand)
-    scores = average_precision(Run.open(command.run), Path(command.truth))
+    command = typed(compose(argv, "evaluate"), _Command)
+    run = Run.open(command.run)
+    scores = average_precision(run, Path(command.truth))
     for kind, name in (("bbox", "box"), ("segm", "mask")):
         print(f"{name:>4} AP {scores[kind].ap:.3f}  AP50 {scores[kind].ap50:.3f}")
+    if tracking := tracking_scores(run, Path(command.truth), command.threshold):
+        tracks, videos = tracking
+        print(
+            f"tracks of {videos} videos: HOTA {tracks.hota:.3f}  DetA {tracks.det_a:.3f}  "
+            f"AssA {tracks.ass_a:.3f}  IDF1 {tracks.idf1:.3f}  J {tracks.j:.3f}  "
+            f"id switches {tracks.id_switches}"
+        )
     return 0
 
 

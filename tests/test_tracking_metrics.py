@@ -1,12 +1,16 @@
 """Scores of tracks: cases whose answer is known by hand, and TrackEval's own way of counting."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from annotate import geometry
+from annotate import geometry, records
+from annotate.evaluate import tracking_scores
+from annotate.run_folder import Run
 from annotate.tracking_metrics import (
     Tracked,
     TrackedMask,
@@ -15,7 +19,7 @@ from annotate.tracking_metrics import (
     count_video,
     score_tracks,
 )
-from annotate.types import Rle
+from annotate.types import ClassList, ClassSpec, FrameRecord, Instance, Rle
 
 pytest.importorskip("trackeval")
 
@@ -201,3 +205,124 @@ def _trackeval_input(frames: Sequence[Frame], class_id: int) -> dict[str, Any]:
         data[f"num_{name}_ids"] = int(rows.max()) + 1
         data[f"num_{name}_dets"] = len(rows)
     return data
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Two videos of three frames with a faint false alarm each, and a still; truth beside it."""
+    classes = ClassList(
+        (ClassSpec("car", ("car",)), ClassSpec("dog", ("dog",), threshold=0.6), ClassSpec("x", ()))
+    )
+    run = Run.start(tmp_path / "run", tmp_path, classes, {})
+    truth: dict[str, list[Any]] = {
+        "images": [{"id": 99, "file_name": "s.png", "frame_id": "s.png", "height": 1, "width": 1}],
+        "annotations": [],
+        "videos": [{"id": 1, "name": "a.mp4"}, {"id": 2, "name": "b.mp4"}],
+        "categories": [{"id": 7, "name": "dog"}, {"id": 5, "name": "car"}],
+    }
+    rows = [_record("s.png", "image", 0, [])]
+    for number, item in enumerate(("a.mp4", "b.mp4"), 1):
+        for t in range(3):
+            shown = [_mask(4, 3 * t, class_id=0), _mask(5, 40, class_id=1)]
+            faint = _mask(6, 20, class_id=1)
+            scored = [(shown[0], 0.4), (shown[1], 0.6), (faint, 0.5)]
+            rows.append(_record(item, "video", t, scored))
+            image_id = 10 * number + t
+            truth["images"].append(
+                {
+                    "id": image_id,
+                    "file_name": f"{item}/{t:06d}.jpg",
+                    "frame_id": f"{item}#{t:06d}",
+                    "video_id": number,
+                    "height": SIZE_HW[0],
+                    "width": SIZE_HW[1],
+                }
+            )
+            for o in shown:
+                truth["annotations"].append(
+                    {
+                        "image_id": image_id,
+                        "category_id": (5, 7)[o.class_id],
+                        "track_id": o.track_id + 10,
+                        "segmentation": {"size": list(SIZE_HW), "counts": o.mask.counts},
+                    }
+                )
+    records.write_part(run.records_dir, "part-0", rows)
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    return run
+
+
+def _record(
+    item: str, media: Any, index: int, shown: Sequence[tuple[TrackedMask, float]]
+) -> FrameRecord:
+    instances = tuple(
+        Instance(
+            instance_id=f"{item}:{index}:{o.track_id}",
+            class_id=o.class_id,
+            phrase="",
+            score=score,
+            box_xyxy=(0.0, 0.0, 1.0, 1.0),
+            mask=o.mask,
+            area=100,
+            mask_score=1.0,
+            track_id=o.track_id,
+        )
+        for o, score in shown
+    )
+    height, width = SIZE_HW
+    frame_id = item if media == "image" else f"{item}#{index:06d}"
+    return FrameRecord(
+        frame_id, item, media, index, index / 10, width, height, "ok", instances=instances
+    )
+
+
+def test_a_run_is_judged_by_what_an_export_of_it_would_hold(run: Run) -> None:
+    scores = tracking_scores(run, run.root / "truth.json", 0.3)
+    assert scores is not None
+    tracks, videos = scores
+    assert videos == 2
+    assert (tracks.hota, tracks.idf1, tracks.j) == (1.0, 1.0, 1.0)
+    stricter = tracking_scores(run, run.root / "truth.json", 0.5)
+    assert stricter is not None
+    assert stricter[0].j == pytest.approx(
+        0.5
+    )  # the cars are below; dogs have a threshold of theirs
+
+
+def test_frames_that_only_the_truth_has_do_not_count(run: Run) -> None:
+    kept = [r for r in run.frames() if r.frame_index < 2 and r.item != "b.mp4"]
+    records.write_part(run.records_dir, "part-0", kept)
+    scores = tracking_scores(run, run.root / "truth.json", 0.3)
+    assert scores is not None
+    assert scores[1] == 1
+    assert scores[0].j == 1.0
+
+
+def test_a_run_of_stills_has_no_tracks_to_judge(run: Run) -> None:
+    stills = [r for r in run.frames() if r.media == "image"]
+    records.write_part(run.records_dir, "part-0", stills)
+    assert tracking_scores(run, run.root / "truth.json", 0.3) is None
+
+
+@pytest.mark.parametrize("form", ["polygon", "uncompressed"])
+def test_truth_masks_may_come_in_any_form_of_coco(run: Run, form: str) -> None:
+    path = run.root / "truth.json"
+    truth = json.loads(path.read_text())
+    for a in truth["annotations"]:
+        mask = Rle(a["segmentation"]["counts"], SIZE_HW).decode()
+        x = int(mask.any(0).argmax())
+        a["segmentation"] = {
+            "polygon": [[x, 5, x + 10, 5, x + 10, 15, x, 15]],
+            "uncompressed": {"size": list(SIZE_HW), "counts": _runs(mask)},
+        }[form]
+    path.write_text(json.dumps(truth))
+    scores = tracking_scores(run, path, 0.3)
+    assert scores is not None
+    assert scores[0].j == pytest.approx(1.0)
+
+
+def _runs(mask: np.ndarray) -> list[int]:
+    """Lengths of the runs down the columns, the first one background."""
+    flat = np.concatenate([[0], mask.T.ravel(), [2]]).astype(int)
+    ends = np.flatnonzero(np.diff(flat))
+    return np.diff(np.concatenate([[0], ends])).tolist()

@@ -44,7 +44,7 @@ class Annotator:
             path, pixels = Path("image"), np.ascontiguousarray(image)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise TypeError(f"expected RGB uint8 (h, w, 3), got {pixels.dtype} {pixels.shape}")
-        (record,) = self._pipeline.annotate([Frame(Item(path.name, path), pixels)])
+        (record,) = self._pipeline.stills([Frame(Item(path.name, path), pixels)])
         return record
 
 

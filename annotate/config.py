@@ -37,6 +37,7 @@ class DatasetSettings:
 class GroundSettings:
     model: str = MISSING
     revision: str | None = MISSING
+    every: int = MISSING
     floor: float = MISSING
     pooling: str = MISSING
     nms_iou: float = MISSING
@@ -54,6 +55,26 @@ class SegmentSettings:
     speck_share: float = MISSING
     hole_share: float = MISSING
     max_pixels: int = MISSING
+
+
+@dataclass
+class TrackSettings:
+    prompt: str = MISSING
+    birth_score: float = MISSING
+    match_iou: float = MISSING
+    inside: float = MISSING
+    drift_iou: float = MISSING
+    duplicate_iou: float = MISSING
+    max_gap: int = MISSING
+    max_misses: int = MISSING
+    min_hits: int = MISSING
+    reach: float = MISSING
+    cut: float = MISSING
+
+
+@dataclass
+class VideoSettings:
+    stride: int = MISSING
 
 
 @dataclass
@@ -112,6 +133,8 @@ class AnnotateCommand:
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     ground: GroundSettings = field(default_factory=GroundSettings)
     segment: SegmentSettings = field(default_factory=SegmentSettings)
+    track: TrackSettings = field(default_factory=TrackSettings)
+    video: VideoSettings = field(default_factory=VideoSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     export: ExportSettings = field(default_factory=ExportSettings)
     coco: CocoSettings = field(default_factory=CocoSettings)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,12 @@ from annotate.models.weights import (
     load_grounding_dino,
     load_sam2,
 )
-from annotate.pipeline import Pipeline
+from annotate.identity import TrackRules
+from annotate.pipeline import Pipeline, VideoRules
 from annotate.prompts import load_prompts
 from annotate.run_folder import Run
-from annotate.runner import RunnerRules, run_stills
-from annotate.segment import Segmenter, SegmentRules
+from annotate.runner import RunnerRules, run_items
+from annotate.segment import SegmentRules
 from annotate.types import ClassList, FrameRecord, Image, Item
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,11 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
     found = dataset.discover(settings.dataset.path, kind=_kind(settings))
-    stills = [i for i in found.items if i.media == "image"]
     run = Run.start(_run_folder(settings), found.root, classes, _asked(settings))
     log_to(run.path)
     done = records.done_items(run.records_dir)
-    pending = [i for i in stills if i.name not in done]
-    log.info("%d stills, %d of them done before, in %s", len(stills), len(done), found.root)
+    pending = [i for i in found.items if i.name not in done]
+    log.info("%d items, %d to do, in %s", len(found.items), len(pending), found.root)
     seconds: Counter[str] = Counter()
     models: dict[str, Any] = {}
     if pending:
@@ -87,8 +86,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
         items={
             "found": len(found.items),
             "new": len(pending),
-            "before": len(stills) - len(pending),
-            "videos_skipped": len(found.items) - len(stills),
+            "before": len(found.items) - len(pending),
         },
         counts=counts,
         seconds={k: round(v, 3) for k, v in seconds.items()},
@@ -132,7 +130,11 @@ def build_pipeline(
     dino = GroundingDino(model, processor, device=device, pooling=ground.pooling)
     pipeline = Pipeline(
         Grounder(dino, classes, ground_rules),
-        Segmenter(Sam2Image(sam, device=device), segment_rules),
+        Sam2Image(sam, device=device),
+        segment_rules,
+        VideoRules(
+            every=ground.every, batch=_batch(settings), track=TrackRules(**asdict(settings.track))
+        ),
     )
     return pipeline, {"ground": grounder_from, "segment": segmenter_from}
 
@@ -177,24 +179,30 @@ def log_to(folder: Path) -> None:
 def _annotate_with_progress(
     settings: AnnotateCommand, pending: Sequence[Item], pipeline: Pipeline, run: Run
 ) -> None:
-    cuda = choose_device(settings.device).type == "cuda"
     rules = RunnerRules(
         part_items=settings.runner.part_items,
         workers=settings.runner.workers,
         ahead=settings.runner.ahead,
-        batch=settings.ground.batch or (8 if cuda else 1),
+        batch=_batch(settings),
         max_pixels=settings.dataset.max_pixels,
+        stride=settings.video.stride,
     )
     with tqdm(total=len(pending), unit="item", mininterval=1.0, dynamic_ncols=True) as bar:
-        failed = 0
+        bar.set_postfix(frames=0, failed=0)
+        seen: set[str] = set()
+        tally = Counter(frames=0, failed=0)
 
         def on_record(record: FrameRecord) -> None:
-            nonlocal failed
-            failed += record.status == "failed"
-            bar.set_postfix_str(f"{failed} failed" if failed else "", refresh=False)
-            bar.update()
+            tally["frames"] += record.status == "ok"
+            tally["failed"] += record.status == "failed"
+            bar.set_postfix(tally, refresh=False)
+            # A video counts when it begins: how many frames it has is not known until it ends.
+            if record.item not in seen:
+                seen.clear()
+                seen.add(record.item)
+                bar.update()
 
-        run_stills(pending, pipeline, run.records_dir, rules, on_record=on_record)
+        run_items(pending, pipeline, run.records_dir, rules, on_record=on_record)
 
 
 def _worth_seeing(run: Run, threshold: float) -> Iterator[tuple[Image, FrameRecord]]:
@@ -207,6 +215,10 @@ def _worth_seeing(run: Run, threshold: float) -> Iterator[tuple[Image, FrameReco
             yield read_image(run.root / record.item), replace(record, instances=kept)
         except MediaError as error:
             log.warning("%s: not on the contact sheet: %s", record.item, error)
+
+
+def _batch(settings: AnnotateCommand) -> int:
+    return settings.ground.batch or (8 if choose_device(settings.device).type == "cuda" else 1)
 
 
 def _kind(settings: AnnotateCommand) -> str:
@@ -225,4 +237,9 @@ def _asked(settings: AnnotateCommand) -> dict[str, Any]:
     """What decides the records: where it runs and how it is batched do not."""
     ground = {k: v for k, v in asdict(settings.ground).items() if k != "batch"}
     segment = {k: v for k, v in asdict(settings.segment).items() if k != "max_pixels"}
-    return {"ground": ground, "segment": segment}
+    return {
+        "ground": ground,
+        "segment": segment,
+        "track": asdict(settings.track),
+        "video": asdict(settings.video),
+    }

@@ -1,37 +1,47 @@
-"""A frame's way through the models, read aloud: ground, segment, record."""
+"""A frame's way through the models, read aloud: ground, segment, track, record."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import dataclass, replace
 
-from annotate.types import Detections, Frame, FrameRecord, Image, Instance, Item
+import torch
+
+from annotate.ground import Grounder
+from annotate.identity import Track, TrackRules
+from annotate.models.sam2_image import Sam2Image
+from annotate.models.sam2_memory import Sam2Memory
+from annotate.segment import Segmenter, SegmentRules, cut_masks
+from annotate.track import TrackedFrame, VideoTracker
+from annotate.types import Frame, FrameRecord, Instance, Item
 
 
-class Grounds(Protocol):
-    """Finds the classes in images."""
+@dataclass(frozen=True, slots=True)
+class VideoRules:
+    """How videos are worked through; see `ground.every`, `video:` and conf/track/."""
 
-    def find(self, images: Sequence[Image]) -> list[Detections]: ...
-
-
-class Segments(Protocol):
-    """Refines detections into instances with masks."""
-
-    def refine(self, frame: Frame, found: Detections) -> tuple[Instance, ...]: ...
+    every: int  # frames from one grounding to the next
+    batch: int  # key frames per forward
+    track: TrackRules
 
 
 class Pipeline:
     """The models with one class list; `seconds` adds up what each stage took."""
 
-    def __init__(self, grounder: Grounds, segmenter: Segments) -> None:
+    def __init__(
+        self, grounder: Grounder, sam: Sam2Image, segment: SegmentRules, video: VideoRules
+    ) -> None:
         self._grounder = grounder
-        self._segmenter = segmenter
+        self._segmenter = Segmenter(sam, segment)
+        self._memory = Sam2Memory(sam)
+        self._segment = segment
+        self._video = video
         self.seconds: Counter[str] = Counter()
 
-    def annotate(self, frames: Sequence[Frame]) -> list[FrameRecord]:
+    def stills(self, frames: Sequence[Frame]) -> list[FrameRecord]:
         """Records of a batch of stills, in their order."""
         with self._timed("ground"):
             found = self._grounder.find([frame.image for frame in frames])
@@ -41,11 +51,85 @@ class Pipeline:
                 for frame, detections in zip(frames, found, strict=True)
             ]
 
+    def video(self, frames: Iterable[Frame]) -> VideoPass:
+        """One pass over the frames of a video, in their order."""
+        rules = self._video
+        tracker = VideoTracker(
+            self._memory, self._grounder, rules.track, every=rules.every, batch=rules.batch
+        )
+        return VideoPass(tracker, frames, self._segment)
+
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
+
+
+class VideoPass:
+    """A video's records in two readings: drafts as frames pass, then the settled ones.
+
+    Which tracks stand, and under which class, is known only when the video has ended. Drafts carry
+    the tracker's own ids and no class; `settled` turns them into records.
+    """
+
+    def __init__(
+        self, tracker: VideoTracker, frames: Iterable[Frame], segment: SegmentRules
+    ) -> None:
+        self._tracker = tracker
+        self._frames = frames
+        self._segment = segment
+
+    def drafts(self) -> Iterator[FrameRecord]:
+        """A draft per frame, in order."""
+        for tracked in self._tracker.track(self._frames):
+            yield ok_record(tracked.frame, tuple(self._instances(tracked)))
+
+    def settled(self, drafts: Iterable[FrameRecord]) -> Iterator[FrameRecord]:
+        """The records of the drafts, given again after the last one was made."""
+        kept = self._tracker.kept()
+        standing = {i: _root(track, kept) for i, track in kept.items()}
+        numbers = {i: n for n, i in enumerate(sorted(set(standing.values())), start=1)}
+        for moment, draft in enumerate(drafts):
+            present = {i.track_id for i in draft.instances}
+            instances = []
+            for instance in draft.instances:
+                own = instance.track_id
+                if own not in kept or _hidden(kept[own], moment):
+                    continue
+                if standing[own] != own and standing[own] in present:
+                    continue
+                track = kept[standing[own]]
+                instances.append(
+                    replace(
+                        instance,
+                        instance_id=f"{draft.frame_id}:{numbers[standing[own]]}",
+                        class_id=track.class_id,
+                        phrase=track.phrase,
+                        score=track.score,
+                        track_id=numbers[standing[own]],
+                    )
+                )
+            yield replace(draft, instances=tuple(sorted(instances, key=lambda i: i.track_id)))
+
+    def _instances(self, tracked: TrackedFrame) -> Iterator[Instance]:
+        sightings = list(tracked.sightings.values())
+        if not sightings:
+            return
+        logits = torch.stack([s.logits for s in sightings])
+        for row, cut in cut_masks(logits, tracked.frame.size_hw, self._segment):
+            yield Instance(
+                instance_id="",
+                class_id=0,
+                phrase="",
+                score=0.0,
+                box_xyxy=cut.box_xyxy,
+                mask=cut.mask,
+                area=cut.area,
+                mask_score=sightings[row].mask_score,
+                track_id=sightings[row].track_id,
+                origin=sightings[row].origin,
+            )
 
 
 def ok_record(frame: Frame, instances: tuple[Instance, ...]) -> FrameRecord:
@@ -64,16 +148,26 @@ def ok_record(frame: Frame, instances: tuple[Instance, ...]) -> FrameRecord:
     )
 
 
-def failed_record(item: Item, reason: str) -> FrameRecord:
-    """What is stored for an item that could not be read."""
+def failed_record(item: Item, reason: str, *, frame_index: int = 0) -> FrameRecord:
+    """What is stored for an item that could not be read, or not beyond a frame."""
     return FrameRecord(
-        frame_id=item.name,
+        frame_id=f"{item.name}#{frame_index:06d}" if frame_index else item.name,
         item=item.name,
         media=item.media,
-        frame_index=0,
+        frame_index=frame_index,
         time_s=0.0,
         width=0,
         height=0,
         status="failed",
         error=reason,
     )
+
+
+def _root(track: Track, kept: dict[int, Track]) -> int:
+    while track.merged_into in kept:
+        track = kept[track.merged_into]
+    return track.track_id
+
+
+def _hidden(track: Track, moment: int) -> bool:
+    return any(first <= moment <= last for first, last in track.hidden)

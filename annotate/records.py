@@ -48,30 +48,70 @@ SCHEMA = pa.schema(
         ),
     ]
 )
-ROWS_PER_READ = 256  # rows held at a time by a reader; a row with 100 masks is about 50 KB
+ROWS_PER_GROUP = 512  # rows a writer gathers; a row with 100 masks is about 50 KB
+ROWS_PER_READ = 256  # rows held at a time by a reader
+
+
+class PartWriter:
+    """Writes one part, rows as they come, and renames it into place when all went well.
+
+    A reader never sees half of a part. Raises StorageError when the disk refuses.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.parquet"
+        self._unfinished = folder / f".{name}.tmp"
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> PartWriter:
+        with self._storage():
+            self._unfinished.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._unfinished.open("wb")
+            self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
+        return self
+
+    def add(self, record: FrameRecord) -> None:
+        """Append a record; the caller keeps the order by item and frame index."""
+        self._rows.append(_to_row(record))
+        if len(self._rows) == ROWS_PER_GROUP:
+            self._flush()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._storage():
+                if kind is None and self._rows:
+                    self._flush()
+                self._writer.close()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+                if kind is None:
+                    self._unfinished.replace(self.path)
+        finally:
+            self._file.close()
+            with contextlib.suppress(OSError):
+                self._unfinished.unlink()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        with self._storage():
+            self._writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+
+    @contextlib.contextmanager
+    def _storage(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise StorageError(f"{self.path}: cannot write records ({reason})") from error
 
 
 def write_part(folder: Path, name: str, records: Sequence[FrameRecord]) -> Path:
-    """Write one part whole, then rename it into place, so that a reader never sees half of it.
-
-    Records are sorted by item and frame index. Raises StorageError when the disk refuses.
-    """
-    rows = [_to_row(r) for r in sorted(records, key=_order)]
-    target, unfinished = folder / f"{name}.parquet", folder / f".{name}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            pq.write_table(
-                pa.Table.from_pylist(rows, SCHEMA), file, compression="zstd", row_group_size=4096
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise StorageError(f"{target}: cannot write records ({error.strerror or error})") from error
-    return target
+    """Write records as one part, sorted by item and frame index."""
+    with PartWriter(folder, name) as part:
+        for record in sorted(records, key=_order):
+            part.add(record)
+    return part.path
 
 
 def part_paths(folder: Path) -> list[Path]:
@@ -105,7 +145,7 @@ def read_records(folder: Path) -> Iterator[FrameRecord]:
     opened = 0
     while heap or opened < len(waiting):
         while opened < len(waiting) and (not heap or waiting[opened][0] <= heap[0][0]):
-            rows = _read_part(waiting[opened][1])
+            rows = read_part(waiting[opened][1])
             record = next(rows)
             heapq.heappush(heap, (_order(record), opened, record, rows))
             opened += 1
@@ -134,7 +174,8 @@ def _first_key(path: Path) -> tuple[str, int] | None:
     return None if head is None else (head["item"][0].as_py(), head["frame_index"][0].as_py())
 
 
-def _read_part(path: Path) -> Iterator[FrameRecord]:
+def read_part(path: Path) -> Iterator[FrameRecord]:
+    """The records of one part, in their order, a few at a time."""
     for batch in _open(path).iter_batches(ROWS_PER_READ):
         for row in batch.to_pylist():
             yield _from_row(row)

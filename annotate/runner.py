@@ -16,6 +16,7 @@ from annotate.errors import MediaError
 from annotate.media import read_image
 from annotate.pipeline import Pipeline, failed_record
 from annotate.types import Frame, FrameRecord, Item
+from annotate.video import open_video
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class RunnerRules:
     ahead: int
     batch: int  # images of one shape per forward
     max_pixels: int  # of one picture; more is a failed item
+    stride: int  # every n-th frame of a video
 
     def __post_init__(self) -> None:
         in_range("runner.part_items", self.part_items, 1)
@@ -36,9 +38,10 @@ class RunnerRules:
         in_range("runner.ahead", self.ahead, 1)
         in_range("ground.batch", self.batch, 1)
         in_range("dataset.max_pixels", self.max_pixels, 1)
+        in_range("video.stride", self.stride, 1)
 
 
-def run_stills(
+def run_items(
     items: Sequence[Item],
     pipeline: Pipeline,
     records_dir: Path,
@@ -46,21 +49,65 @@ def run_stills(
     *,
     on_record: Callable[[FrameRecord], None],
 ) -> None:
-    """Annotate items that have no record yet and write a part per unit of `part_items`.
+    """Annotate items that have no record yet: stills in parts of `part_items`, then each video.
 
-    Batches never reach across units and units are cut from the sorted items, so a run that was
+    Batches never reach across parts and parts are cut from the sorted items, so a run that was
     interrupted and resumed computes the same batches as one that was not. `on_record` is told of
     every record as soon as it is made.
     """
     number = _next_part_number(records_dir)
+    stills = [item for item in items if item.media == "image"]
     decoded = decode_ahead(
-        items, workers=rules.workers, ahead=rules.ahead, max_pixels=rules.max_pixels
+        stills, workers=rules.workers, ahead=rules.ahead, max_pixels=rules.max_pixels
     )
     while unit := list(
         _annotated(islice(decoded, rules.part_items), pipeline, rules.batch, on_record)
     ):
         records.write_part(records_dir, f"part-{number:06d}", unit)
         number += 1
+    for item in items:
+        if item.media == "video":
+            run_video(item, pipeline, records_dir, f"part-{number:06d}", rules, on_record=on_record)
+            number += 1
+
+
+def run_video(
+    item: Item,
+    pipeline: Pipeline,
+    records_dir: Path,
+    part: str,
+    rules: RunnerRules,
+    *,
+    on_record: Callable[[FrameRecord], None],
+) -> None:
+    """Annotate one video into one part, holding a few of its frames at a time.
+
+    A video that breaks off keeps the frames before; the break is a failed record after them.
+    """
+    damage: list[FrameRecord] = []
+
+    def frames() -> Iterator[Frame]:
+        following = 0
+        try:
+            for frame in open_video(item).frames(stride=rules.stride):
+                following = frame.index + rules.stride
+                yield frame
+        except MediaError as error:
+            log.warning("%s: %s", item.name, error)
+            damage.append(failed_record(item, str(error), frame_index=following))
+
+    passing = pipeline.video(frames())
+    with records.PartWriter(records_dir, f"draft-{part}") as drafts:
+        for draft in passing.drafts():
+            drafts.add(draft)
+            on_record(draft)
+    with records.PartWriter(records_dir, part) as settled:
+        for record in passing.settled(records.read_part(drafts.path)):
+            settled.add(record)
+        for record in damage:
+            settled.add(record)
+            on_record(record)
+    drafts.path.unlink()
 
 
 def decode_ahead(
@@ -103,7 +150,7 @@ def _annotated(
     waiting: dict[tuple[int, int], list[Frame]] = defaultdict(list)
 
     def flush(size_hw: tuple[int, int]) -> Iterator[FrameRecord]:
-        for record in pipeline.annotate(waiting.pop(size_hw)):
+        for record in pipeline.stills(waiting.pop(size_hw)):
             on_record(record)
             yield record
 

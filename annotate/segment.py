@@ -1,4 +1,4 @@
-"""Refine a frame's boxes into masks: cleaned, and never out of step with their classes."""
+"""Boxes to masks: cleaned, cut to frame size, and never out of step with their classes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from annotate import geometry
 from annotate.checks import in_range
@@ -30,7 +30,7 @@ class SegmentRules:
 
 
 class Segmenter:
-    """Turns the detections of a frame into instances."""
+    """Turns the detections of a still into instances."""
 
     def __init__(self, model: Sam2Image, rules: SegmentRules) -> None:
         self._model = model
@@ -41,45 +41,51 @@ class Segmenter:
 
         `instance_id` counts the detections, so it does not depend on which masks came out empty.
         """
-        instances = []
-        for rows, masks, ious in self._masks(frame, found):
-            kept = masks.any((1, 2))
-            boxes, areas = geometry.mask_boxes(masks[kept]), masks[kept].sum((1, 2))
-            counts = geometry.encode_masks(masks[kept])
-            for row, box, area, rle, iou in zip(
-                rows[kept], boxes, areas, counts, ious[kept], strict=True
-            ):
-                instances.append(
-                    Instance(
-                        instance_id=f"{frame.frame_id}:{row}",
-                        class_id=int(found.class_ids[row]),
-                        phrase=found.phrases[row],
-                        score=float(found.scores[row]),
-                        box_xyxy=tuple(box.tolist()),
-                        mask=Rle(rle, frame.size_hw),
-                        area=int(area),
-                        mask_score=float(iou),
-                    )
-                )
-        return tuple(instances)
-
-    def _masks(
-        self, frame: Frame, found: Detections
-    ) -> Iterator[tuple[npt.NDArray[np.intp], geometry.Masks, npt.NDArray[np.float32]]]:
-        """(detection rows, cleaned masks (n, h, w), IoU estimates (n,)) in groups that fit."""
         if not len(found):
-            return
-        h, w = frame.size_hw
-        logits, ious = self._model.decode(
-            self._model.embed(frame.image), torch.from_numpy(found.boxes_xyxy)
-        )
-        step = max(1, self._rules.max_pixels // (h * w))
-        for start in range(0, len(found), step):
-            masks = upsample_masks(logits[start : start + step], (h, w)).cpu().numpy()
-            for mask in masks:
-                geometry.clean_mask(mask, self._rules.speck_share, self._rules.hole_share)
-            yield (
-                np.arange(start, start + len(masks)),
-                masks,
-                ious[start : start + step].cpu().numpy(),
+            return ()
+        embedding = self._model.embed(frame.image)
+        logits, ious = self._model.decode(embedding, torch.from_numpy(found.boxes_xyxy))
+        scores = ious.cpu().numpy()
+        return tuple(
+            Instance(
+                instance_id=f"{frame.frame_id}:{row}",
+                class_id=int(found.class_ids[row]),
+                phrase=found.phrases[row],
+                score=float(found.scores[row]),
+                box_xyxy=cut.box_xyxy,
+                mask=cut.mask,
+                area=cut.area,
+                mask_score=float(scores[row]),
             )
+            for row, cut in cut_masks(logits, frame.size_hw, self._rules)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A finished mask with what follows from it."""
+
+    mask: Rle
+    box_xyxy: tuple[float, float, float, float]
+    area: int
+
+
+def cut_masks(
+    logits_kss: Tensor, size_hw: tuple[int, int], rules: SegmentRules
+) -> Iterator[tuple[int, Cut]]:
+    """Low-resolution logits (k, s, s) to (row, mask at frame size), cleaned; empty ones are left out.
+
+    Full-size masks exist for a few rows at a time, as many as `max_pixels` allows.
+    """
+    h, w = size_hw
+    step = max(1, rules.max_pixels // (h * w))
+    for start in range(0, len(logits_kss), step):
+        masks = upsample_masks(logits_kss[start : start + step], size_hw).cpu().numpy()
+        for mask in masks:
+            geometry.clean_mask(mask, rules.speck_share, rules.hole_share)
+        rows = np.flatnonzero(masks.any((1, 2)))
+        boxes, areas = geometry.mask_boxes(masks[rows]), masks[rows].sum((1, 2))
+        for row, box, area, counts in zip(
+            rows, boxes, areas, geometry.encode_masks(masks[rows]), strict=True
+        ):
+            yield start + int(row), Cut(Rle(counts, size_hw), tuple(box.tolist()), int(area))

@@ -63,17 +63,18 @@ def count(run: Run, threshold: float) -> Counts:
     names = run.classes.names
     limits = [threshold if c.threshold is None else c.threshold for c in run.classes.classes]
     recorded, kept = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-    ok_items: set[str] = set()
+    items: set[str] = set()
+    failed: set[str] = set()
     failures: list[dict[str, str]] = []
-    failed = frames = 0
+    frames = 0
     columns = ["item", "status", "error", "instances"]
     for batch in run.table().to_batches(columns=columns):
         for item, status, error in zip(*(batch[c].to_pylist() for c in columns[:3]), strict=True):
+            items.add(item)
             if status == "ok":
-                ok_items.add(item)
                 frames += 1
             else:
-                failed += 1
+                failed.add(item)
                 if len(failures) < LISTED_FAILURES:
                     failures.append({"item": item, "error": error})
         flat = pc.list_flatten(batch["instances"])
@@ -83,7 +84,7 @@ def count(run: Run, threshold: float) -> Counts:
             of_class = scores[class_ids == class_id]
             recorded[name] += len(of_class)
             kept[name] += int((of_class >= limits[class_id]).sum())
-    return Counts(len(ok_items), failed, frames, recorded, kept, failures)
+    return Counts(len(items - failed), len(failed), frames, recorded, kept, failures)
 
 
 def table(summary: Summary) -> str:
@@ -98,14 +99,12 @@ def table(summary: Summary) -> str:
         ),
         f"{'total':<{width}}  {sum(counts.kept.values()):>8}  {sum(counts.recorded.values()):>8}",
         "",
-        f"items: {counts.ok} ok, {counts.failed} failed, {items['videos_skipped']} videos skipped "
-        f"({items['new']} done now, {items['before']} before)",
+        f"items: {counts.ok} ok, {counts.failed} failed ({items['new']} done now, "
+        f"{items['before']} before); {counts.frames} frames",
     ]
     lines += [f"  failed: {f['item']}: {f['error']}" for f in counts.failures]
     if counts.failed > len(counts.failures):
         lines.append(f"  ... and {counts.failed - len(counts.failures)} more, in the records")
-    if items["videos_skipped"]:
-        lines.append("  videos are not annotated by this version; only stills were")
     if items["new"] and summary.seconds.get("annotate"):
         rate = items["new"] / summary.seconds["annotate"]
         stages = ", ".join(f"{k} {v:.1f} s" for k, v in summary.seconds.items())

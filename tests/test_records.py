@@ -45,8 +45,8 @@ def test_parts_are_opened_only_when_due(tmp_path, monkeypatch):
         rows = [record(f"{part}-{i}.jpg") for i in range(3)]
         records.write_part(tmp_path, f"part-{part:06d}", rows)
     opened = []
-    whole = records._read_part
-    monkeypatch.setattr(records, "_read_part", lambda p: opened.append(p.name) or whole(p))
+    whole = records.read_part
+    monkeypatch.setattr(records, "read_part", lambda p: opened.append(p.name) or whole(p))
     reading = records.read_records(tmp_path)
     next(reading)
     assert opened == ["part-000000.parquet"]

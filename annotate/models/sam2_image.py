@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
 from annotate.types import Image
@@ -89,4 +89,9 @@ def box_corners(boxes_k4: Tensor, embedding: Embedding, side: int) -> tuple[Tens
 
 def upsample_masks(logits_kss: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """Low-resolution logits (k, s, s) to bool masks (k, h, w) at frame size."""
-    return F.interpolate(logits_kss[:, None], size_hw, mode="bilinear", align_corners=False)[:, 0] > 0
+    return (
+        functional.interpolate(logits_kss[:, None], size_hw, mode="bilinear", align_corners=False)[
+            :, 0
+        ]
+        > 0
+    )

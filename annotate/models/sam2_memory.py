@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from annotate.models.sam2_image import Embedding, Sam2Image, box_corners
 
@@ -111,7 +111,7 @@ class Sam2Memory:
         side = self.model.image_size
         masks = masks_khw[:, None].to(self.image.device).float()
         if masks.shape[-2:] != (side, side):
-            masks = F.interpolate(
+            masks = functional.interpolate(
                 masks, (side, side), mode="bilinear", align_corners=False, antialias=True
             )
         masks = (masks >= 0.5).float()
@@ -126,11 +126,14 @@ class Sam2Memory:
     def seed_boxes(self, embedding: Embedding, boxes_k4: Tensor) -> Prediction:
         """Objects given as boxes (k, 4) xyxy px."""
         return self.seed_points(
-            embedding, *box_corners(boxes_k4.to(self.image.device), embedding, self.model.image_size)
+            embedding,
+            *box_corners(boxes_k4.to(self.image.device), embedding, self.model.image_size),
         )
 
     @torch.inference_mode()
-    def seed_points(self, embedding: Embedding, points_kp2: Tensor, labels_kp: Tensor) -> Prediction:
+    def seed_points(
+        self, embedding: Embedding, points_kp2: Tensor, labels_kp: Tensor
+    ) -> Prediction:
         """Objects given as points (k, p, 2) in model pixels, labelled as SAM does."""
         k = len(points_kp2)
         features = embedding.features + self.model.no_mem_embed.view(1, -1, 1, 1)
@@ -152,7 +155,7 @@ class Sam2Memory:
         """Mask memories (k, m, s, s) of objects whose masks are given as low-resolution logits."""
         side = self.model.image_size
         k = len(logits_kss)
-        masks = F.interpolate(
+        masks = functional.interpolate(
             logits_kss[:, None], (side, side), mode="bilinear", align_corners=False
         )
         if prompted:  # as sam2's video predictor: a prompted mask is remembered as hard
@@ -171,7 +174,12 @@ class Sam2Memory:
         return features
 
     def _heads(
-        self, features: Tensor, embedding: Embedding, prompt: dict[str, Tensor] | None, *, first: bool
+        self,
+        features: Tensor,
+        embedding: Embedding,
+        prompt: dict[str, Tensor] | None,
+        *,
+        first: bool,
     ) -> Prediction:
         k = len(features)
         with self.image.autocast():
@@ -204,7 +212,9 @@ class Sam2Memory:
                 # has one row until the objects' memories set them apart.
                 out = layer._forward_sa(out, place)
                 out = out.expand(len(ids), -1, -1)
-                out = out + _cross_attention(layer, out, memory, position, place, pointer_tokens, mask)
+                out = out + _cross_attention(
+                    layer, out, memory, position, place, pointer_tokens, mask
+                )
                 out = out + layer.linear2(layer.activation(layer.linear1(layer.norm3(out))))
             out = attention.norm(out)
         return out.transpose(1, 2).unflatten(2, embedding.features.shape[-2:])
@@ -212,10 +222,10 @@ class Sam2Memory:
     def _gather(
         self, bank: MemoryBank, ids: Sequence[int], time: int
     ) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Memory tokens (k, n, m), their positions, which of them are real, pointer tokens at the end."""
+        """Memory tokens (k, n, m), their positions, which are real, and how many are pointers."""
         model = self.model
         assert self._memory_position is not None
-        k, (m, s, _) = len(ids), self._memory_position.shape
+        k, s = len(ids), self._memory_position.shape[-1]
         slots: list[tuple[Tensor, Tensor, int]] = []  # features (k, m, s, s), known (k,), t_pos
         pointers: list[tuple[Tensor, Tensor, Tensor]] = []  # (k, c), known (k,), distance (k,)
         for slot in range(max(len(bank.anchors[o]) for o in ids)):
@@ -298,5 +308,5 @@ def _cross_attention(
         q, k[:, :, :spatial], freqs_cis=cis, repeat_freqs_k=attention.rope_k_repeat
     )
     k = torch.cat([rotated, k[:, :, spatial:]], 2)
-    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return attention.out_proj(attention._recombine_heads(attended))

@@ -52,8 +52,9 @@ train: setup ## train the embedded models anew; see training/README.md
 	$(PY) -m training.segmenter
 
 lock: setup ## compile requirements.lock anew from pyproject.toml
-	$(VENV)/bin/uv pip compile --universal --all-extras --no-emit-index-url --no-annotate \
-		--no-header --no-build-isolation-package sam2 pyproject.toml -o requirements.lock
+	SAM2_BUILD_CUDA=0 $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+		--all-extras --no-annotate --no-header --no-build-isolation-package sam2 \
+		pyproject.toml -o requirements.lock
 
 clean: ## remove what the tests and the demo made
 	rm -rf data runs build dist .pytest_cache .mypy_cache .ruff_cache

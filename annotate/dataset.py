@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ from annotate.errors import ConfigError
 from annotate.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from annotate.types import Item
 
-KINDS = ("auto", "images", "coco")
+KINDS = ("auto", "images", "videos", "frames", "coco")
+
+
+_SUFFIXES = {"images": IMAGE_SUFFIXES, "videos": VIDEO_SUFFIXES}
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The items in the order they are worked on (by name), and the folder their names start from."""
+    """The items in the order they are worked on (by name), and the folder names start from."""
 
     root: Path
     items: tuple[Item, ...]
@@ -27,9 +31,11 @@ class Dataset:
 def discover(path: str, *, kind: str = "auto") -> Dataset:
     """Find every image and video at `path`: a folder (walked recursively), one file, or a glob.
 
-    `kind` is auto (images and videos), images, or coco (`path` is a COCO json; its images are
-    looked for beside it and in `images/`). Names are posix paths relative to the root. Hidden files
-    and folders are left out. Raises ConfigError when there is nothing at `path`.
+    `kind` is auto (images and videos), images, videos, frames (each folder that directly holds
+    numbered images is one video) or coco (`path` is a COCO json; its images are looked for beside
+    it and in `images/`). Names are posix paths relative to the root, which for a folder of frames
+    is the folder it lies in. Hidden files and folders are left out. Raises ConfigError when there
+    is nothing at `path`.
     """
     if kind not in KINDS:
         raise ConfigError(f"dataset.kind={kind}: expected one of {', '.join(KINDS)}")
@@ -42,11 +48,45 @@ def discover(path: str, *, kind: str = "auto") -> Dataset:
         root, paths = place.parent, iter([place])
     else:
         root, paths = _matching(path)
-    suffixes = IMAGE_SUFFIXES if kind == "images" else IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    items = _items(paths, root, suffixes)
+    if kind == "frames":
+        root, items = _folders_of_frames(paths, root)
+    else:
+        items = _items(paths, root, _SUFFIXES.get(kind, IMAGE_SUFFIXES | VIDEO_SUFFIXES))
     if not items:
         raise ConfigError(f"dataset={path}: no image or video in it (looked for {kind})")
     return Dataset(root=root.resolve(), items=items)
+
+
+def numbered_images(folder: Path) -> tuple[Path, ...]:
+    """The images in a folder whose names hold a number, in the order people count: 2 before 10.
+
+    Others (a `cover.jpg`) are no frames, and neither are hidden files.
+    """
+    return tuple(sorted(filter(_is_numbered, folder.iterdir()), key=_natural))
+
+
+def _is_numbered(path: Path) -> bool:
+    return (
+        path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and re.search("[0-9]", path.stem) is not None
+    )
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Words and numbers of a name in turn, the first a word; the name itself tells 1 from 01."""
+    parts = re.split("([0-9]+)", path.stem)
+    return [int(p) if n % 2 else p for n, p in enumerate(parts)], path.name
+
+
+def _folders_of_frames(paths: Iterable[Path], root: Path) -> tuple[Path, tuple[Item, ...]]:
+    """Folders that hold numbered images; if the root does, names start from the folder above."""
+    folders = {path.parent.relative_to(root) for path in paths if _is_numbered(path)}
+    top, prefix = root, Path()
+    if Path() in folders:
+        top, prefix = root.resolve().parent, Path(root.resolve().name)
+    named = {(prefix / folder).as_posix(): root / folder for folder in folders}
+    return top, tuple(Item(name, named[name], "video") for name in sorted(named))
 
 
 def _items(paths: Iterable[Path], root: Path, suffixes: frozenset[str]) -> tuple[Item, ...]:

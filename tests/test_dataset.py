@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from annotate.dataset import discover
+from annotate.dataset import discover, numbered_images
 from annotate.errors import ConfigError
 
 
@@ -89,3 +89,38 @@ def test_empty_folder(tmp_path):
 def test_unknown_kind(tmp_path):
     with pytest.raises(ConfigError, match=r"dataset\.kind=pictures: expected one of"):
         discover(str(tmp_path), kind="pictures")
+
+
+def test_videos_only(tmp_path):
+    touch(tmp_path, "a.jpg", "b.mp4", "c/d.MOV")
+    assert names(tmp_path, kind="videos") == ["b.mp4", "c/d.MOV"]
+
+
+def test_each_folder_of_numbered_images_is_one_video(tmp_path):
+    touch(tmp_path, "x/1.png", "x/2.png", "x/inner/cam_01.jpg", "y/cover.jpg", "z/c.mp4", "z/1.txt")
+    found = discover(str(tmp_path), kind="frames")
+    assert [(i.name, i.media) for i in found.items] == [("x", "video"), ("x/inner", "video")]
+    assert [i.path for i in found.items] == [found.root / i.name for i in found.items]
+    assert names(tmp_path) == ["x/1.png", "x/2.png", "x/inner/cam_01.jpg", "y/cover.jpg", "z/c.mp4"]
+
+
+def test_a_root_of_frames_is_named_by_its_own_name(tmp_path, monkeypatch):
+    touch(tmp_path, "clip/1.png", "clip/inner/1.png")
+    monkeypatch.chdir(tmp_path / "clip")
+    for path in (tmp_path / "clip", "."):
+        found = discover(str(path), kind="frames")
+        assert found.root == tmp_path.resolve()
+        assert [i.name for i in found.items] == ["clip", "clip/inner"]
+        assert all((found.root / i.name).samefile(i.path) for i in found.items)
+
+
+def test_frames_are_counted_as_people_count(tmp_path):
+    frames = ["1.jpg", "2.jpg", "10.jpg", "a1.jpg", "a02.jpg", "a2.jpg", "a2_3.jpg"]
+    touch(tmp_path, *sorted(frames), "cover.jpg", ".3.jpg", "4.txt")
+    assert [p.name for p in numbered_images(tmp_path)] == frames
+
+
+def test_a_folder_without_numbered_images_has_no_frames(tmp_path):
+    touch(tmp_path, "cover.jpg")
+    with pytest.raises(ConfigError, match="looked for frames"):
+        discover(str(tmp_path), kind="frames")

@@ -509,7 +509,7 @@ def test_importing_sam2_leaves_hydra_free_for_a_notebook() -> None:
 @pytest.mark.parametrize(
     ("arguments", "grounder", "segmenter"),
     [
-        ([], "iSEE-Laboratory/llmdet_tiny", "facebook/sam2.1-hiera-base-plus"),
+        ([], "IDEA-Research/grounding-dino-base", "facebook/sam2.1-hiera-base-plus"),
         (["models=tiny"], "embedded:tiny/grounder", "embedded:tiny/segmenter"),
         (["models=fast"], "IDEA-Research/grounding-dino-tiny", "facebook/sam2.1-hiera-tiny"),
         (["models=best"], "iSEE-Laboratory/llmdet_large", "facebook/sam2.1-hiera-large"),

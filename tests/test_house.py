@@ -1,0 +1,60 @@
+"""Arrows go one way: which room may import which."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Libraries that belong to some rooms only.
+ROOMS = {
+    "hydra": {"annotate/config.py", "annotate/models/sam2.py"},
+    "omegaconf": {"annotate/config.py", "annotate/models/sam2.py"},
+    "transformers": {"annotate/models/weights.py", "annotate/models/grounding_dino.py"},
+    "supervision": {"annotate/render.py"},
+    "trackeval": {"annotate/tracking_metrics.py"},
+    "fiftyone": set(),
+    "ray": set(),
+}
+PURE = ("errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media")
+
+
+def imports(path: Path) -> set[str]:
+    """Names of the modules a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def sources() -> list[Path]:
+    return [p for d in ("annotate", "exporters") for p in sorted((ROOT / d).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("library", ROOMS)
+def test_a_library_stays_in_its_rooms(library):
+    users = {
+        p.relative_to(ROOT).as_posix()
+        for p in sources()
+        if any(name.split(".")[0] == library for name in imports(p))
+    }
+    assert users <= ROOMS[library]
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_the_pure_rooms_know_no_model(room):
+    names = imports(ROOT / "annotate" / f"{room}.py")
+    assert not any(name.split(".")[0] in ("torch", "torchvision", "transformers") for name in names)
+    assert not any(name.startswith("annotate.models") for name in names)
+
+
+def test_exporters_never_see_a_model():
+    for path in (ROOT / "exporters").rglob("*.py"):
+        names = imports(path)
+        assert not any(n.split(".")[0] in ("torch", "transformers", "sam2") for n in names), path
+        assert not any(n.startswith("annotate.models") for n in names), path

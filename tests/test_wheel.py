@@ -1,0 +1,45 @@
+"""The installed wheel carries configs, exporters and weights, and works from any directory."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds nothing but the unpacked wheel."""
+    built = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(built), "."]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(built / "site")
+    return built / "site"
+
+
+def test_it_ships_what_it_needs_and_nothing_else(site):
+    top = {p.name for p in site.iterdir() if not p.name.endswith(".dist-info")}
+    assert top == {"annotate", "exporters"}
+    assert (site / "annotate/conf/config.yaml").is_file()
+    size = sum(p.stat().st_size for p in (site / "annotate/models/tiny").rglob("*") if p.is_file())
+    assert size < 15 * 2**20
+
+
+def test_it_annotates_from_another_directory(site, demo, tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import annotate.config as c;"
+        "assert 'site' in c.__file__, c.__file__; from annotate.__main__ import main; main()"
+    )
+    still = demo / "stills" / "still_00.png"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(site), f"dataset={still}", "models=tiny",
+         f"prompts={demo}/classes.txt", "out=run"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/exports/coco/instances.json").is_file()

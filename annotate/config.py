@@ -119,6 +119,16 @@ class EvaluateCommand:
 
     run: str = MISSING
     truth: str = MISSING
+    threshold: float = MISSING
+
+
+@dataclass
+class ModelsCommand:
+    """The part of conf/config.yaml that concerns models."""
+
+    device: str = MISSING
+    ground: GroundSettings = field(default_factory=GroundSettings)
+    segment: SegmentSettings = field(default_factory=SegmentSettings)
 
 
 @dataclass

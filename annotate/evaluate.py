@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import MISSING
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -25,11 +24,6 @@ from annotate.errors import ConfigError
 from annotate.run_folder import Run
 from annotate.tracking_metrics import TrackedMask, TrackingScores, combine, count_video
 from annotate.types import FrameRecord, Rle
-
-
-@dataclass
-class _Command(EvaluateCommand):
-    threshold: float = MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +155,7 @@ def _read(truth: Path) -> dict[str, Any]:
 
 
 def _evaluate(argv: list[str]) -> int:
-    command = typed(compose(argv, "evaluate"), _Command)
+    command = typed(compose(argv, "evaluate"), EvaluateCommand)
     run = Run.open(command.run)
     scores = average_precision(run, Path(command.truth))
     for kind, name in (("bbox", "box"), ("segm", "mask")):

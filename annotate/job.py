@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 import exporters
 from annotate import dataset, records, render, summary
-from annotate.config import AnnotateCommand, CocoSettings, ExportSettings
+from annotate.config import AnnotateCommand, CocoSettings, ExportSettings, ModelsCommand
 from annotate.demo import ensure_demo
 from annotate.errors import MediaError
 from annotate.ground import Grounder, GroundRules
+from annotate.identity import TrackRules
 from annotate.media import read_image
 from annotate.models.grounding_dino import GroundingDino
 from annotate.models.sam2_image import Sam2Image
@@ -30,7 +31,6 @@ from annotate.models.weights import (
     load_grounding_dino,
     load_sam2,
 )
-from annotate.identity import TrackRules
 from annotate.pipeline import Pipeline, VideoRules
 from annotate.prompts import load_prompts
 from annotate.run_folder import Run
@@ -97,24 +97,29 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     return result
 
 
-def build_pipeline(
-    settings: AnnotateCommand, classes: ClassList
-) -> tuple[Pipeline, dict[str, Provenance]]:
-    """Load the models that the settings name and set them up for a class list."""
-    device = choose_device(settings.device)
+def sources(settings: AnnotateCommand | ModelsCommand) -> tuple[GrounderSource, SegmenterSource]:
+    """Where the weights that the settings name come from."""
     ground, segment = settings.ground, settings.segment
-    model, processor, grounder_from = load_grounding_dino(
-        GrounderSource(model=ground.model, revision=ground.revision), device
-    )
-    sam, segmenter_from = load_sam2(
+    return (
+        GrounderSource(model=ground.model, revision=ground.revision),
         SegmenterSource(
             model=segment.model,
             checkpoint=segment.checkpoint,
             architecture=segment.architecture,
             revision=segment.revision,
         ),
-        device,
     )
+
+
+def build_pipeline(
+    settings: AnnotateCommand, classes: ClassList
+) -> tuple[Pipeline, dict[str, Provenance]]:
+    """Load the models that the settings name and set them up for a class list."""
+    device = choose_device(settings.device)
+    ground, segment = settings.ground, settings.segment
+    grounder_source, segmenter_source = sources(settings)
+    model, processor, grounder_from = load_grounding_dino(grounder_source, device)
+    sam, segmenter_from = load_sam2(segmenter_source, device)
     ground_rules = GroundRules(
         floor=ground.floor,
         pooling=ground.pooling,

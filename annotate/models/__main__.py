@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-from omegaconf import MISSING
 
 from annotate.command import DONE, REFUSED, run_command
-from annotate.config import GroundSettings, SegmentSettings, compose, typed
+from annotate.config import ModelsCommand, compose, typed
 from annotate.errors import ConfigError, WeightsError
+from annotate.job import sources
 from annotate.models.weights import (
     EMBEDDED,
-    GrounderSource,
     Provenance,
-    SegmenterSource,
     Source,
     choose_device,
     fetch,
@@ -31,24 +27,6 @@ python -m annotate.models [action=list|pull|check] [models=PRESET] [ground.model
   action=pull   fetch what models=PRESET needs, so that a run needs no network
   action=check  load the models of models=PRESET for real
 Presets: tiny, fast, balanced (default), best. Keys are those of python -m annotate."""
-
-
-@dataclass
-class ModelsCommand:
-    """The part of conf/config.yaml that concerns models."""
-
-    device: str = MISSING
-    ground: GroundSettings = field(default_factory=GroundSettings)
-    segment: SegmentSettings = field(default_factory=SegmentSettings)
-
-    @property
-    def grounder(self) -> GrounderSource:
-        return GrounderSource(self.ground.model, self.ground.revision)
-
-    @property
-    def segmenter(self) -> SegmenterSource:
-        s = self.segment
-        return SegmenterSource(s.model, s.checkpoint, s.architecture, s.revision)
 
 
 def main() -> None:
@@ -78,7 +56,7 @@ def _list(arguments: list[str]) -> int:
     rows = [("preset", "role", "model", "revision", "weights")]
     for preset in presets:
         command = _compose([*arguments, *([] if chosen else [f"models={preset}"])])
-        for role, source in (("ground", command.grounder), ("segment", command.segmenter)):
+        for role, source in zip(("ground", "segment"), sources(command), strict=True):
             rows.append((preset, role, source.model, source.revision or "-", _whereabouts(source)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -101,7 +79,7 @@ def _whereabouts(source: Source) -> str:
 
 def _pull(arguments: list[str]) -> int:
     command = _compose(arguments)
-    for source in (command.grounder, command.segmenter):
+    for source in sources(command):
         fetched = fetch(source)
         names = ", ".join(path.name for path in fetched.weights)
         print(f"{source.model}: {names}, {_size(fetched.size_bytes)}, in {fetched.folder}")
@@ -111,14 +89,15 @@ def _pull(arguments: list[str]) -> int:
 def _check(arguments: list[str]) -> int:
     command = _compose(arguments)
     device = choose_device(command.device)
+    grounder_source, segmenter_source = sources(command)
     code = DONE
     try:
-        grounder, _, provenance = load_grounding_dino(command.grounder, device)
+        grounder, _, provenance = load_grounding_dino(grounder_source, device)
         _report(provenance, sum(p.numel() for p in grounder.parameters()))
     except WeightsError as error:
         code = _complain(error)
     try:
-        segmenter, provenance = load_sam2(command.segmenter, device)
+        segmenter, provenance = load_sam2(segmenter_source, device)
         _report(provenance, sum(p.numel() for p in segmenter.parameters()))
     except WeightsError as error:
         code = _complain(error)

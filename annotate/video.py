@@ -250,8 +250,8 @@ def _reason(error: Exception) -> str:
 class VideoWriter:
     """Writes pictures as an mp4 that browsers play: H.264, each shown at its own time.
 
-    A context; the file takes its name when all went well and is gone otherwise. Odd sides get one
-    more row or column, because H.264's 4:2:0 halves them. Raises StorageError.
+    A context that takes one picture or more; the file gets its name when all went well and is gone
+    otherwise. Odd sides grow by one row or column, because 4:2:0 halves them. Raises StorageError.
     """
 
     def __init__(self, path: Path, *, size_wh: tuple[int, int], fps: float, crf: int = 20) -> None:

@@ -1,5 +1,8 @@
 """COCO instances: `instances.json` beside `images/`, or `instances_<split>.json` for each split.
 
+Frames of videos have `video_id` and `frame_index`, their annotations `track_id`, and the file lists
+its `videos`; an export without videos has none of these.
+
 `file_name` is always relative to `images/`, with a split as well (`train/a.jpg`): one image root
 serves every file, and joining root and `file_name` is what torchvision, detectron2, MMDetection and
 Ultralytics' converter do. Ids count over all splits, so that the files can be merged again.
@@ -19,7 +22,7 @@ from typing import IO, Any, cast
 from pycocotools import mask as coco_mask
 
 from annotate.run_folder import Run
-from annotate.types import Instance
+from annotate.types import FrameRecord, Instance
 from exporters.options import ExportOptions, Tally
 from exporters.polygons import coco_polygons
 from exporters.selection import Layout, Picture, pictures
@@ -29,6 +32,7 @@ def write(run: Run, options: ExportOptions, folder: Path) -> Tally:
     """Write the export into an empty folder; memory does not grow with the run."""
     tally = Tally()
     images = annotations = 0
+    video_ids: dict[str, int] = {}
     with ExitStack() as stack:
         documents = {
             split: stack.enter_context(_document(folder / _file_name(split), run.classes.names))
@@ -37,10 +41,16 @@ def write(run: Run, options: ExportOptions, folder: Path) -> Tally:
         for picture in pictures(run, options, Layout(), folder / "images", tally):
             images += 1
             document = documents[picture.split]
-            document.images.add(_image(picture, images))
+            image = _image(picture, images)
+            if picture.record.media == "video":
+                image |= _place_in_video(picture.record, video_ids, document)
+            document.images.add(image)
             for instance in picture.instances:
                 annotations += 1
-                document.annotations.add(_annotation(instance, annotations, images, options))
+                annotation = _annotation(instance, annotations, images, options)
+                if picture.record.media == "video":
+                    annotation["track_id"] = instance.track_id
+                document.annotations.add(annotation)
     return tally
 
 
@@ -60,6 +70,7 @@ class _Entries:
 class _Document:
     images: _Entries
     annotations: _Entries
+    videos: list[dict[str, Any]] = field(default_factory=list)
 
 
 @contextmanager
@@ -75,10 +86,16 @@ def _document(path: Path, class_names: list[str]) -> Iterator[_Document]:
         TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent) as spool,
     ):
         file.write(_json(head)[:-1] + ',\n"images": [')
-        yield _Document(_Entries(file), _Entries(spool))
+        document = _Document(_Entries(file), _Entries(spool))
+        yield document
         file.write('\n],\n"annotations": [')
         spool.seek(0)
         shutil.copyfileobj(spool, file)
+        if document.videos:
+            file.write('\n],\n"videos": [')
+            entries = _Entries(file)
+            for video in document.videos:
+                entries.add(video)
         file.write("\n]}\n")
 
 
@@ -91,6 +108,23 @@ def _image(picture: Picture, image_id: int) -> dict[str, Any]:
         "height": record.height,
         "frame_id": record.frame_id,
     }
+
+
+def _place_in_video(
+    record: FrameRecord, video_ids: dict[str, int], document: _Document
+) -> dict[str, Any]:
+    """What tells an image's place in its video, which is entered with its first image."""
+    if record.item not in video_ids:
+        video_ids[record.item] = len(video_ids) + 1
+        document.videos.append(
+            {
+                "id": video_ids[record.item],
+                "name": record.item,
+                "width": record.width,
+                "height": record.height,
+            }
+        )
+    return {"video_id": video_ids[record.item], "frame_index": record.frame_index}
 
 
 def _annotation(

@@ -6,49 +6,71 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from exporters.staging import staged_suffix
 
 MAX_NAME_BYTES = 255  # per folder or file name, on every common file system
+ANY_FRAME = "000000.jpg"  # stands for every frame of a video while names are found
 UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")  # ends lines, or means a folder
 
 
-def plan_names(items: Iterable[str], *, labelled: bool) -> dict[str, str]:
-    """Each still's path below `images/`, unique whatever the items are called.
+def frame_name(folder: str, frame_index: int) -> str:
+    """The path of one frame below `images/`, in the folder that `plan_names` gave its video."""
+    return f"{folder}/{frame_index:06d}.jpg"
+
+
+def plan_names(
+    stills: Iterable[str], videos: Collection[str] = (), *, labelled: bool
+) -> dict[str, str]:
+    """Each still's path below `images/` and each video's folder, unique whatever they are called.
 
     An item keeps its relative name if it can. If not, it is tried with its suffix in its stem
     (`a.png` -> `a_png.png`), then with a hash. `labelled` asks for what the YOLO layout needs as
     well: names unique without their suffix, because `a.jpg` and `a.png` would share `a.txt`, and
-    without regard to case or Unicode form, because some systems have none.
+    without regard to case or Unicode form, because some systems have none. A video's folder is
+    named as the video is, and holds nothing but its frames.
     """
-    waiting = sorted(set(items))
-    plain = {item: _plain(item, labelled=labelled) for item in waiting}
+    videos = set(videos)
+    waiting = sorted({*stills, *videos})
+    plain = {item: _plain(item, labelled, is_video=item in videos) for item in waiting}
+    with_suffix = {
+        item: path if item in videos else _with_suffix_in_stem(item, path)
+        for item, path in plain.items()
+    }
+    reserved = {_key(plain[item].parent.as_posix(), labelled) for item in videos}
     folders = {_key(f.as_posix(), labelled) for p in plain.values() for f in p.parents}
     names: dict[str, str] = {}
     taken: set[str] = set()
-    for spelled in (plain, {item: _with_suffix_in_stem(item, plain[item]) for item in waiting}):
+    for spelled in (plain, with_suffix):
         wanted = {item: spelled[item] for item in waiting}
         crowd = Counter(_image_key(path, labelled) for path in wanted.values())
         for item, path in wanted.items():
             key = _image_key(path, labelled)
-            if crowd[key] == 1 and _is_free(path, taken, folders, labelled) and _is_usable(path):
+            intrudes = item not in videos and _key(path.parent.as_posix(), labelled) in reserved
+            free = crowd[key] == 1 and _is_free(path, taken, folders, labelled)
+            if free and not intrudes and _is_usable(path):
                 names[item] = path.as_posix()
         taken.update(_image_key(wanted[item], labelled) for item in waiting if item in names)
         waiting = [item for item in waiting if item not in names]
     for item in waiting:
         salt = 0
-        while not _is_free(path := _hashed(item, salt), taken, folders, labelled):
+        while not _is_free(path := _hashed(item, salt, item in videos), taken, folders, labelled):
             salt += 1
         names[item] = path.as_posix()
         taken.add(_image_key(path, labelled))
-    return names
+    return {
+        item: name.removesuffix(f"/{ANY_FRAME}") if item in videos else name
+        for item, name in names.items()
+    }
 
 
-def _plain(item: str, *, labelled: bool) -> PurePosixPath:
-    """The item's own name, with a suffix that trainers know."""
+def _plain(item: str, labelled: bool, *, is_video: bool) -> PurePosixPath:
+    """The item's own name, with a suffix that trainers know; a video's is the folder of a frame."""
     path = PurePosixPath(item)
+    if is_video:
+        path = path / ANY_FRAME
     path = path.with_suffix(staged_suffix(path.suffix)) if path.name else PurePosixPath("_")
     if labelled:
         # Ultralytics swaps the last folder called `images` for `labels`, and overlooks dot names.
@@ -62,10 +84,12 @@ def _with_suffix_in_stem(item: str, plain: PurePosixPath) -> PurePosixPath:
     return plain.with_name(f"{plain.stem}{suffix}{plain.suffix}")
 
 
-def _hashed(item: str, salt: int) -> PurePosixPath:
+def _hashed(item: str, salt: int, is_video: bool) -> PurePosixPath:
     path = PurePosixPath(item)
     digest = hashlib.blake2b(f"{salt}\0{item}".encode(), digest_size=8).hexdigest()
     readable = re.sub(r"[^\w-]+", "_", path.stem)[:40]
+    if is_video:
+        return PurePosixPath(f"{readable}-{digest}", ANY_FRAME)
     return PurePosixPath(f"{readable}-{digest}{staged_suffix(path.suffix)}")
 
 

@@ -29,6 +29,7 @@ class ExportOptions:
     media: Staging
     coco_masks: str  # polygons | rle
     polygon_tolerance: float  # px, >= 0
+    frames_stride: int = 1  # every n-th annotated frame of a video is exported, >= 1
 
     def __post_init__(self) -> None:
         _require(0 <= self.threshold <= 1, f"threshold={self.threshold}: expected 0 to 1")
@@ -43,6 +44,10 @@ class ExportOptions:
         _require(
             0 <= self.polygon_tolerance < math.inf,
             f"coco.tolerance={self.polygon_tolerance}: expected 0 px or more",
+        )
+        _require(
+            self.frames_stride >= 1,
+            f"export.frames_stride={self.frames_stride}: expected 1 frame or more",
         )
         _check_split(self.split)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ import pyarrow.dataset as pads
 
 from annotate import records
 from annotate.run_folder import Run
-from annotate.types import ClassSpec, FrameRecord, Instance
-from exporters.names import plan_names
+from annotate.types import ClassList, FrameRecord, Instance
+from exporters.names import frame_name, plan_names
 from exporters.options import ExportOptions, Tally
 from exporters.splits import group_of, split_of
-from exporters.staging import stage_still
+from exporters.staging import stage_frames, stage_stills
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +46,50 @@ def pictures(
     A picture that cannot be staged is left out with its labels: a trainer would stop at it.
     """
     names = _names(run, options, layout)
-    for record in run.frames():
+
+    def placed(record: FrameRecord) -> tuple[str, str]:
+        split = split_of(group_of(record), options.split, options.split_seed)
+        name = names.get(record.item, record.item)
+        if record.media == "video":
+            name = frame_name(name, record.frame_index)
+        return split, "/".join(filter(None, (split or layout.unsplit, name)))
+
+    for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
+        stage = stage_frames if media == "video" else stage_stills
+        staged = stage(
+            run.root / item,
+            _chosen(rows, options, layout, tally),
+            lambda record: images_dir / placed(record)[1],
+            how=options.media,
+        )
+        for record, reason in staged:
+            if reason:
+                tally.left_out[reason] += 1
+                continue
+            split, name = placed(record)
+            kept = tuple(kept_instances(record, run.classes, options.threshold, tally))
+            tally.images[split] += 1
+            tally.instances.update(i.class_id for i in kept)
+            yield Picture(record, kept, split, name)
+
+
+def _chosen(
+    rows: Iterable[FrameRecord], options: ExportOptions, layout: Layout, tally: Tally
+) -> Iterator[FrameRecord]:
+    """The records of one item that have a picture for this export."""
+    annotated = 0
+    for record in rows:
         if record.status != "ok":
             tally.left_out["failed"] += 1
             continue
         if min(record.width, record.height) < layout.min_side_px:
             tally.left_out[f"under {layout.min_side_px} px"] += 1
             continue
-        split = split_of(group_of(record), options.split, options.split_seed)
-        name = names.get(record.item, record.item)
-        name = "/".join(filter(None, (split or layout.unsplit, name)))
-        reason = stage_still(
-            run.root / record.item,
-            images_dir / name,
-            size_wh=(record.width, record.height),
-            how=options.media,
-        )
-        if reason:
-            tally.left_out[reason] += 1
+        annotated += 1
+        if (annotated - 1) % options.frames_stride:
+            tally.left_out["between frames_stride"] += 1
             continue
-        kept = tuple(_kept(record, run.classes.classes, options.threshold, tally))
-        tally.images[split] += 1
-        tally.instances.update(i.class_id for i in kept)
-        yield Picture(record, kept, split, name)
+        yield record
 
 
 def _names(run: Run, options: ExportOptions, layout: Layout) -> dict[str, str]:
@@ -75,16 +97,21 @@ def _names(run: Run, options: ExportOptions, layout: Layout) -> dict[str, str]:
     has_names = options.media != "none" or layout.labelled
     if not has_names or not records.part_paths(run.records_dir):
         return {}
-    stills = (pads.field("status") == "ok") & (pads.field("media") == "image")
-    table = run.table().to_table(columns=["item"], filter=stills)
-    return plan_names(table["item"].to_pylist(), labelled=layout.labelled)
+    found = run.table().to_table(
+        columns=["item", "media"], filter=pads.field("status") == "ok", use_threads=False
+    )
+    names: dict[str, list[str]] = {"image": [], "video": []}
+    for row in found.group_by(["item", "media"]).aggregate([]).to_pylist():
+        names[row["media"]].append(row["item"])
+    return plan_names(names["image"], names["video"], labelled=layout.labelled)
 
 
-def _kept(
-    record: FrameRecord, classes: tuple[ClassSpec, ...], threshold: float, tally: Tally
+def kept_instances(
+    record: FrameRecord, classes: ClassList, threshold: float, tally: Tally
 ) -> Iterator[Instance]:
+    """The instances that count: from their class's own threshold, else `threshold`, on."""
     for instance in record.instances:
-        spec = classes[instance.class_id]
+        spec = classes.classes[instance.class_id]
         limit = threshold if spec.threshold is None else spec.threshold
         # Scores are stored as float32, in which 0.9 is a little less than 0.9.
         if np.float32(instance.score) < np.float32(limit):

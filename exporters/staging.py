@@ -7,20 +7,27 @@ quality 95 without chroma subsampling where the name says JPEG, without loss oth
 
 A JPEG that does not end with its end marker is copied, never linked: Ultralytics "restores" such
 files when it scans a dataset, older releases by writing through the link into the original.
+
+Frames of a video file are decoded once more, in one pass, and written as JPEG at quality 95. Frames
+of a folder are treated as stills; those that are no JPEG are written as one, to carry its name.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterable, Iterator
+from itertools import tee
 from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image as PilImage
 
+from annotate.dataset import numbered_images
 from annotate.errors import MediaError
 from annotate.media import needs_rewriting, read_image
-from annotate.types import Image
+from annotate.types import FrameRecord, Image, Item
+from annotate.video import open_video
 
 Staging = Literal["link", "copy", "none"]
 
@@ -44,6 +51,73 @@ def staged_suffix(suffix: str) -> str:
     """The suffix a file is staged under: its own where trainers know it."""
     lower = suffix.lower()
     return suffix if lower in ENCODINGS else OTHER_SUFFIXES.get(lower, ".png")
+
+
+Target = Callable[[FrameRecord], Path]
+Staged = Iterator[tuple[FrameRecord, str]]
+"""Each record, and "" or the reason why its picture cannot be at its target."""
+
+
+def stage_stills(
+    source: Path, records: Iterable[FrameRecord], target: Target, *, how: Staging
+) -> Staged:
+    """Put one still at the target of each of its records."""
+    for record in records:
+        size_wh = record.width, record.height
+        yield record, stage_still(source, target(record), size_wh=size_wh, how=how)
+
+
+def stage_frames(
+    source: Path, records: Iterable[FrameRecord], target: Target, *, how: Staging
+) -> Staged:
+    """Put the frames of one video, in their order, at the targets of their records."""
+    if how == "none":
+        return ((record, "") for record in records)
+    stage = _stage_numbered if source.is_dir() else _stage_decoded
+    return stage(source, records, target, how)
+
+
+def _stage_numbered(
+    source: Path, records: Iterable[FrameRecord], target: Target, how: Staging
+) -> Staged:
+    paths = numbered_images(source)
+    for record in records:
+        size_wh = record.width, record.height
+        if record.frame_index >= len(paths):
+            yield record, "missing"
+            continue
+        path = paths[record.frame_index]
+        if ENCODINGS[staged_suffix(path.suffix).lower()] is _JPEG:
+            yield record, stage_still(path, target(record), size_wh=size_wh, how=how)
+            continue
+        try:
+            yield record, _write_frame(read_image(path), target(record), size_wh)
+        except MediaError:
+            yield record, "unreadable" if path.exists() else "missing"
+
+
+def _stage_decoded(
+    source: Path, records: Iterable[FrameRecord], target: Target, how: Staging
+) -> Staged:
+    due, waiting = tee(records)  # both go in step, so that one record is held
+    reason = "changed"  # of what is left when the video has come to its end
+    try:
+        video = open_video(Item(source.name, source, "video"))
+        frames = video.frames_at(record.frame_index for record in due)
+        for frame, record in zip(frames, waiting, strict=False):
+            yield record, _write_frame(frame.image, target(record), (record.width, record.height))
+    except MediaError:
+        reason = "unreadable" if source.exists() else "missing"
+    for record in waiting:
+        yield record, reason
+
+
+def _write_frame(image: Image, target: Path, size_wh: tuple[int, int]) -> str:
+    if image.shape[1::-1] != size_wh:
+        return "changed"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    PilImage.fromarray(image).save(target, **_JPEG)
+    return ""
 
 
 def stage_still(source: Path, target: Path, *, size_wh: tuple[int, int], how: Staging) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,14 @@ class TrackRules:
     min_hits: int  # detections a track needs to be kept, as far as it had key frames
     reach: float  # how far from where it is expected a lost object may return, object sizes
     cut: float  # mean colour change that ends a scene, 0..1
+
+    def at_rhythm(self, every: int) -> TrackRules:
+        """The rules where only every n-th frame has detections to count."""
+        return replace(
+            self,
+            max_misses=max(1, round(self.max_misses / every)),
+            min_hits=max(1, round(self.min_hits / every)),
+        )
 
     def __post_init__(self) -> None:
         one_of("track.prompt", self.prompt, PROMPTS)

@@ -87,7 +87,7 @@ class VideoTracker:
         """`every`: frames from one grounding to the next; `batch`: key frames per forward."""
         self._memory = memory
         self._grounder = grounder
-        self._rules = rules
+        self._rules = rules.at_rhythm(every)
         self._every = every
         self._batch = batch
         self._bank = memory.bank(max_anchors=MAX_ANCHORS)

@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, groupby, tee
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow.dataset as pads
 import supervision as sv
 from PIL import Image as PilImage
 
 from annotate import geometry
-from annotate.types import ClassList, FrameRecord, Image, Instance, Rle
+from annotate.errors import MediaError, StorageError
+from annotate.media import read_image
+from annotate.run_folder import Run
+from annotate.types import ClassList, Frame, FrameRecord, Image, Instance, Item, Rle
+from annotate.video import VideoWriter, open_video
+from exporters.names import plan_names
+from exporters.options import Tally
+from exporters.selection import items_with_pictures, kept_instances
+
+log = logging.getLogger(__name__)
 
 TILE_WH = (480, 360)  # px
 COLUMNS = 4
+FRAMES_PER_VIDEO = 3  # on a contact sheet
+TRACK_COLOURS = 233  # after so many tracks, colours come again
+SCALE_PX = (
+    540  # of the shorter side, for which lines are 1 px wide and text is as small as it reads
+)
 
 
 class Overlay:
-    """Draws instances in the colours of their classes."""
+    """Draws instances: stills in the colours of their classes, videos in one colour per track."""
 
     def __init__(self, classes: ClassList) -> None:
-        colours = [sv.Color.from_hex(c) for c in class_colours(classes)]
-        palette = sv.ColorPalette(colours)
-        by_class = sv.ColorLookup.CLASS
         self._names = classes.names
-        self._masks = sv.MaskAnnotator(color=palette, color_lookup=by_class, opacity=0.45)
-        self._boxes = sv.BoxAnnotator(color=palette, color_lookup=by_class, thickness=1)
-        self._labels = sv.LabelAnnotator(
-            color=palette,
-            color_lookup=by_class,
-            text_color=sv.Color.BLACK,
-            text_scale=0.4,
-            text_padding=3,
-            smart_position=True,
-        )
+        colours = class_colours(classes) + [_spread_hue(n) for n in range(TRACK_COLOURS)]
+        self._palette = sv.ColorPalette([sv.Color.from_hex(c) for c in colours])
+        self._brushes: dict[int, _Brushes] = {}
 
     def draw(self, image: Image, instances: Sequence[Instance]) -> Image:
         """A copy of the image (RGB) with the instances on it."""
@@ -47,21 +55,173 @@ class Overlay:
             mask=geometry.decode_masks([i.mask.counts for i in instances], image.shape[:2]),
             class_id=np.array([i.class_id for i in instances]),
         )
-        labels = [f"{self._names[i.class_id]} {i.score:.2f}" for i in instances]
+        colours = np.array([self._colour(i) for i in instances])
+        labels = [self._label(i) for i in instances]
+        scale = max(1, round(min(image.shape[:2]) / SCALE_PX))
+        if scale not in self._brushes:
+            self._brushes[scale] = _Brushes(self._palette, scale)
+        brushes = self._brushes[scale]
         canvas = np.ascontiguousarray(image[..., ::-1])  # supervision draws on BGR
-        canvas = self._masks.annotate(canvas, shown)
-        canvas = self._boxes.annotate(canvas, shown)
-        canvas = self._labels.annotate(canvas, shown, labels=labels)
+        canvas = brushes.masks.annotate(canvas, shown, custom_color_lookup=colours)
+        canvas = brushes.boxes.annotate(canvas, shown, custom_color_lookup=colours)
+        # Labels that make room for each other would jump about in a video.
+        write = brushes.fixed_labels if instances[0].track_id else brushes.labels
+        canvas = write.annotate(canvas, shown, labels=labels, custom_color_lookup=colours)
         return np.ascontiguousarray(canvas[..., ::-1])
+
+    def _colour(self, instance: Instance) -> int:
+        """Its place in the palette: the classes, then the tracks."""
+        if instance.track_id:
+            return len(self._names) + instance.track_id % TRACK_COLOURS
+        return instance.class_id
+
+    def _label(self, instance: Instance) -> str:
+        track = f" #{instance.track_id}" if instance.track_id else ""
+        return f"{self._names[instance.class_id]}{track} {instance.score:.2f}"
+
+
+class _Brushes:
+    """supervision's annotators for pictures of one scale."""
+
+    def __init__(self, palette: sv.ColorPalette, scale: int) -> None:
+        text: dict[str, Any] = {
+            "color": palette,
+            "text_color": sv.Color.BLACK,
+            "text_scale": 0.4 * scale,
+            "text_thickness": scale,
+            "text_padding": 3 * scale,
+        }
+        self.masks = sv.MaskAnnotator(color=palette, opacity=0.45)
+        self.boxes = sv.BoxAnnotator(color=palette, thickness=scale)
+        self.labels = sv.LabelAnnotator(**text, smart_position=True)
+        self.fixed_labels = sv.LabelAnnotator(**text)
 
 
 def class_colours(classes: ClassList) -> list[str]:
     """`#rrggbb` per class: the user's, else hues spread by the golden ratio."""
     colours = []
     for index, spec in enumerate(classes.classes):
-        rgb = colorsys.hsv_to_rgb((0.08 + index * 0.618034) % 1, 0.6 + 0.25 * (index % 2), 1.0)
-        colours.append(spec.colour or "#" + "".join(f"{round(v * 255):02x}" for v in rgb))
+        colours.append(spec.colour or _spread_hue(index))
     return colours
+
+
+def _spread_hue(index: int) -> str:
+    rgb = colorsys.hsv_to_rgb((0.08 + index * 0.618034) % 1, 0.6 + 0.25 * (index % 2), 1.0)
+    return "#" + "".join(f"{round(v * 255):02x}" for v in rgb)
+
+
+def render_run(run: Run, *, threshold: float) -> None:
+    """Draw the run into `media/`: an mp4 per video at its real times, a JPEG per still.
+
+    What is shown is what an export at this threshold holds; of a video, the frames that were
+    annotated. Pictures are decoded once more, one at a time; one that is gone is passed over with a
+    warning. Raises StorageError when the disk refuses.
+    """
+    names = _media_names(run)
+    overlay = Overlay(run.classes)
+    for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
+        shown = _kept(run, rows, threshold)
+        source = Item(item, run.root / item, media)
+        draw = _render_video if media == "video" else _render_still
+        try:
+            draw(source, shown, run.path / "media" / names.get(item, ""), overlay)
+        except MediaError as error:
+            log.warning("%s: not rendered: %s", item, error)
+
+
+def frames_worth_seeing(run: Run, *, threshold: float) -> Iterator[tuple[Image, FrameRecord]]:
+    """Pictures with something on them, for `write_contact_sheet`: stills, and a few of each video.
+
+    Those of a video are spread evenly over it. What is gone is passed over with a warning.
+    """
+    for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
+        kept = _kept(run, rows, threshold)
+        if media == "video":
+            count = run.table().count_rows(filter=pads.field("item") == item)
+            kept = _spread(kept, max(1, count // FRAMES_PER_VIDEO))
+        else:
+            kept = (record for record in kept if record.instances)
+        try:
+            yield from _pictures(Item(item, run.root / item, media), kept)
+        except MediaError as error:
+            log.warning("%s: not on the contact sheet: %s", item, error)
+
+
+def _render_still(
+    source: Item, records: Iterator[FrameRecord], path: Path, overlay: Overlay
+) -> None:
+    for image, record in _pictures(source, records):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            PilImage.fromarray(overlay.draw(image, record.instances)).save(path, quality=90)
+        except OSError as error:
+            reason = error.strerror or error
+            raise StorageError(f"{path}: cannot write the overlay ({reason})") from error
+
+
+def _render_video(
+    source: Item, records: Iterator[FrameRecord], path: Path, overlay: Overlay
+) -> None:
+    """What comes before damage is kept: it was annotated as well."""
+    pictures = _pictures(source, records)
+    if (first := next(pictures, None)) is None:
+        return
+    fps = open_video(source).fps
+    with VideoWriter(path, size_wh=(first[1].width, first[1].height), fps=fps) as writer:
+        try:
+            for image, record in chain([first], pictures):
+                writer.add(overlay.draw(image, record.instances), record.time_s)
+        except MediaError as error:
+            log.warning("%s: rendered up to there: %s", source.name, error)
+
+
+def _pictures(source: Item, records: Iterator[FrameRecord]) -> Iterator[tuple[Image, FrameRecord]]:
+    """Each record with its picture. Raises MediaError when it is gone, or not the one of then."""
+    pairs: Iterator[tuple[Image, FrameRecord]]
+    if source.media == "image":
+        pairs = ((read_image(source.path), record) for record in records)
+    else:
+        due, waiting = tee(records)  # both go in step, so that one record is held
+        frames = _from_first(source, due)
+        pairs = zip((frame.image for frame in frames), waiting, strict=False)
+    for image, record in pairs:
+        if image.shape[:2] != (record.height, record.width):
+            raise MediaError("the picture has another size than when it was annotated")
+        yield image, record
+
+
+def _from_first(source: Item, records: Iterator[FrameRecord]) -> Iterator[Frame]:
+    """The frames of records; a video without records is not opened."""
+    if (first := next(records, None)) is not None:
+        indices = (record.frame_index for record in chain([first], records))
+        yield from open_video(source).frames_at(indices)
+
+
+def _kept(run: Run, rows: Iterable[FrameRecord], threshold: float) -> Iterator[FrameRecord]:
+    """The records that have a picture, with the instances that count."""
+    for record in rows:
+        if record.status == "ok":
+            counting = kept_instances(record, run.classes, threshold, Tally())
+            yield replace(record, instances=tuple(counting))
+
+
+def _spread(records: Iterable[FrameRecord], step: int) -> Iterator[FrameRecord]:
+    """Records with instances, from the middle of the first step on and a step apart or more."""
+    due = step // 2
+    for number, record in enumerate(records):
+        if number >= due and record.instances:
+            yield record
+            due += step
+
+
+def _media_names(run: Run) -> dict[str, str]:
+    """Each item's file below `media/`: its own name where possible, with one more suffix."""
+    files = {
+        item: item + (".mp4" if media == "video" else ".jpg")
+        for item, media in items_with_pictures(run)
+    }
+    names = plan_names(files.values(), labelled=False, suffix_for=str)
+    return {item: names[file] for item, file in files.items()}
 
 
 def write_contact_sheet(

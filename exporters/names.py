@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import PurePosixPath
 
 from exporters.staging import staged_suffix
@@ -22,7 +22,11 @@ def frame_name(folder: str, frame_index: int) -> str:
 
 
 def plan_names(
-    stills: Iterable[str], videos: Collection[str] = (), *, labelled: bool
+    stills: Iterable[str],
+    videos: Collection[str] = (),
+    *,
+    labelled: bool,
+    suffix_for: Callable[[str], str] = staged_suffix,
 ) -> dict[str, str]:
     """Each still's path below `images/` and each video's folder, unique whatever they are called.
 
@@ -30,11 +34,15 @@ def plan_names(
     (`a.png` -> `a_png.png`), then with a hash. `labelled` asks for what the YOLO layout needs as
     well: names unique without their suffix, because `a.jpg` and `a.png` would share `a.txt`, and
     without regard to case or Unicode form, because some systems have none. A video's folder is
-    named as the video is, and holds nothing but its frames.
+    named as the video is, and holds nothing but its frames. `suffix_for` tells a still's suffix
+    from its item's.
     """
     videos = set(videos)
     waiting = sorted({*stills, *videos})
-    plain = {item: _plain(item, labelled, is_video=item in videos) for item in waiting}
+    plain = {
+        item: _plain(_as_picture(item, item in videos, suffix_for), labelled) for item in waiting
+    }
+    ending = {item: f"/{ANY_FRAME}" if item in videos else plain[item].suffix for item in waiting}
     with_suffix = {
         item: path if item in videos else _with_suffix_in_stem(item, path)
         for item, path in plain.items()
@@ -56,7 +64,7 @@ def plan_names(
         waiting = [item for item in waiting if item not in names]
     for item in waiting:
         salt = 0
-        while not _is_free(path := _hashed(item, salt, item in videos), taken, folders, labelled):
+        while not _is_free(path := _hashed(item, salt, ending[item]), taken, folders, labelled):
             salt += 1
         names[item] = path.as_posix()
         taken.add(_image_key(path, labelled))
@@ -66,17 +74,20 @@ def plan_names(
     }
 
 
-def _plain(item: str, labelled: bool, *, is_video: bool) -> PurePosixPath:
-    """The item's own name, with a suffix that trainers know; a video's is the folder of a frame."""
+def _as_picture(item: str, is_video: bool, suffix_for: Callable[[str], str]) -> PurePosixPath:
+    """The item's own name, with a suffix that trainers know; for a video, that of any frame."""
     path = PurePosixPath(item)
     if is_video:
-        path = path / ANY_FRAME
-    path = path.with_suffix(staged_suffix(path.suffix)) if path.name else PurePosixPath("_")
-    if labelled:
-        # Ultralytics swaps the last folder called `images` for `labels`, and overlooks dot names.
-        parts = [f"{p}_" if p == "images" else p for p in path.parts[:-1]] + [path.name]
-        path = PurePosixPath(*(f"_{p}" if p.startswith(".") and p != ".." else p for p in parts))
-    return path
+        return path / ANY_FRAME
+    return path.with_suffix(suffix_for(path.suffix)) if path.name else PurePosixPath("_")
+
+
+def _plain(path: PurePosixPath, labelled: bool) -> PurePosixPath:
+    if not labelled:
+        return path
+    # Ultralytics swaps the last folder called `images` for `labels`, and overlooks dot names.
+    parts = [f"{p}_" if p == "images" else p for p in path.parts[:-1]] + [path.name]
+    return PurePosixPath(*(f"_{p}" if p.startswith(".") and p != ".." else p for p in parts))
 
 
 def _with_suffix_in_stem(item: str, plain: PurePosixPath) -> PurePosixPath:
@@ -84,13 +95,10 @@ def _with_suffix_in_stem(item: str, plain: PurePosixPath) -> PurePosixPath:
     return plain.with_name(f"{plain.stem}{suffix}{plain.suffix}")
 
 
-def _hashed(item: str, salt: int, is_video: bool) -> PurePosixPath:
-    path = PurePosixPath(item)
+def _hashed(item: str, salt: int, ending: str) -> PurePosixPath:
     digest = hashlib.blake2b(f"{salt}\0{item}".encode(), digest_size=8).hexdigest()
-    readable = re.sub(r"[^\w-]+", "_", path.stem)[:40]
-    if is_video:
-        return PurePosixPath(f"{readable}-{digest}", ANY_FRAME)
-    return PurePosixPath(f"{readable}-{digest}{staged_suffix(path.suffix)}")
+    readable = re.sub(r"[^\w-]+", "_", PurePosixPath(item).stem)[:40]
+    return PurePosixPath(f"{readable}-{digest}{ending}")
 
 
 def _is_usable(path: PurePosixPath) -> bool:

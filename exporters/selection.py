@@ -12,7 +12,7 @@ import pyarrow.dataset as pads
 
 from annotate import records
 from annotate.run_folder import Run
-from annotate.types import ClassList, FrameRecord, Instance
+from annotate.types import ClassList, FrameRecord, Instance, Media
 from exporters.names import frame_name, plan_names
 from exporters.options import ExportOptions, Tally
 from exporters.splits import group_of, split_of
@@ -94,16 +94,21 @@ def _chosen(
 
 def _names(run: Run, options: ExportOptions, layout: Layout) -> dict[str, str]:
     """Staged names by item; without staging, COCO keeps the names the dataset has."""
-    has_names = options.media != "none" or layout.labelled
-    if not has_names or not records.part_paths(run.records_dir):
+    if options.media == "none" and not layout.labelled:
         return {}
-    found = run.table().to_table(
-        columns=["item", "media"], filter=pads.field("status") == "ok", use_threads=False
-    )
     names: dict[str, list[str]] = {"image": [], "video": []}
-    for row in found.group_by(["item", "media"]).aggregate([]).to_pylist():
-        names[row["media"]].append(row["item"])
+    for item, media in items_with_pictures(run):
+        names[media].append(item)
     return plan_names(names["image"], names["video"], labelled=layout.labelled)
+
+
+def items_with_pictures(run: Run) -> list[tuple[str, Media]]:
+    """Every item of the run that has at least one annotated picture."""
+    if not records.part_paths(run.records_dir):
+        return []
+    table = run.table().to_table(columns=["item", "media"], filter=pads.field("status") == "ok")
+    rows = table.group_by(["item", "media"]).aggregate([]).to_pylist()
+    return sorted((row["item"], row["media"]) for row in rows)
 
 
 def kept_instances(

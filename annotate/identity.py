@@ -19,6 +19,7 @@ PROMPTS = ("mask", "box", "point")
 # A same-class pair wins over an other-class pair of somewhat higher IoU: detectors flicker between
 # classes more seldom than masks of neighbours overlap.
 CLASS_BONUS = 0.3
+SAME_OBJECT_IOU = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Track:
     lost: bool = False  # taken for gone, but waited for
     votes: Counter[tuple[int, str]] = field(default_factory=Counter)  # (class, phrase) -> scores
     hits: int = 0  # detections
+    sure_scores: list[float] = field(default_factory=list)  # of those that could have given birth
     box: Floats = field(default_factory=lambda: np.zeros(4))  # xyxy px, when last seen
     velocity: Floats = field(default_factory=lambda: np.zeros(2))  # px per frame
     hidden: list[tuple[int, int]] = field(default_factory=list)  # frames (first, last) taken back
@@ -89,8 +91,8 @@ class Track:
 
     @property
     def score(self) -> float:
-        """Mean score of its detections."""
-        return float(sum(self.votes.values())) / self.hits
+        """Mean score of its sure detections: weak ones confirm a track, they do not weaken it."""
+        return sum(self.sure_scores) / len(self.sure_scores)
 
     def see(self, frame: int, box_xyxy: Floats) -> None:
         """The object is at `box_xyxy` in `frame`."""
@@ -100,9 +102,11 @@ class Track:
             self.velocity = step if self.hits <= 1 else 0.6 * self.velocity + 0.4 * step
         self.box, self.last_seen = box_xyxy, frame
 
-    def hit(self, class_id: int, phrase: str, score: float) -> None:
+    def hit(self, class_id: int, phrase: str, score: float, *, sure: bool) -> None:
         """The detector found it in a key frame."""
         self.votes[class_id, phrase] += score  # type: ignore[assignment]
+        if sure:
+            self.sure_scores.append(score)
         self.hits += 1
         self.key_frames += 1
         self.misses, self.lost = 0, False
@@ -137,14 +141,18 @@ def overlaps(masks: Bools, others: Bools) -> tuple[Floats, Floats]:
     return iou, both / np.maximum(np.minimum(areas, other_areas), 1)
 
 
-def assign(iou: Floats, inside: Floats, same_class: Bools, rules: TrackRules) -> Pairs:
-    """Optimal one-to-one pairs (track, detection) by mask overlap, (k, n) each.
+def assign(
+    iou: Floats, inside: Floats, same_class: Bools, scores: Floats, rules: TrackRules
+) -> Pairs:
+    """Optimal one-to-one pairs (track, detection): overlaps (k, n) each, detection scores (n,).
 
-    A pair is possible from `match_iou`, and within a class also where one mask lies in the other:
-    an object half hidden is found by a part of its mask.
+    Within a class a pair is possible from `match_iou`, and also where one mask lies in the other:
+    an object half hidden is found by a part of its mask. Across classes, which is a detector in
+    doubt about the name, only from `SAME_OBJECT_IOU`.
     """
-    possible = (iou >= rules.match_iou) | (same_class & (inside >= rules.inside) & (iou > 0.1))
-    return _best_pairs(np.where(possible, 1 + iou + CLASS_BONUS * same_class, 0))
+    mates = same_class & ((iou >= rules.match_iou) | ((inside >= rules.inside) & (iou > 0.1)))
+    possible = mates | (iou >= max(rules.match_iou, SAME_OBJECT_IOU))
+    return _best_pairs(np.where(possible, 1 + iou + CLASS_BONUS * same_class + scores, 0))
 
 
 def reassign_lost(

@@ -185,7 +185,8 @@ class VideoTracker:
             masks &= (carried.present > 0).cpu().numpy()[:, None]
         iou, inside = overlaps(masks, found.masks)
         classes = np.array([self._alive[i].class_id for i in followed])
-        pairs = assign(iou, inside, classes[:, None] == found.class_ids[None], rules)
+        same_class = classes[:, None] == found.class_ids[None]
+        pairs = assign(iou, inside, same_class, found.scores, rules)
         anchored: dict[int, int] = {}  # track id -> detection that prompts it
         logits = carried.logits.clone() if carried is not None else None
         for row, column in pairs:
@@ -230,7 +231,13 @@ class VideoTracker:
     def _hit(self, track_id: int, t: int, found: _Found, column: int) -> None:
         track = self._alive[track_id]
         track.see(t, found.mask_boxes[column])
-        track.hit(int(found.class_ids[column]), found.phrases[column], float(found.scores[column]))
+        score = float(found.scores[column])
+        track.hit(
+            int(found.class_ids[column]),
+            found.phrases[column],
+            score,
+            sure=score >= self._rules.birth_score,
+        )
 
     def _return_lost(
         self, t: int, embedding: Embedding, found: _Found, matched: set[int], taken: set[int]
@@ -275,13 +282,16 @@ class VideoTracker:
     ) -> dict[int, int]:
         """New tracks for sure detections of what no track holds."""
         shown = [r for r, i in enumerate(followed) if i in result.sightings]
-        held = np.concatenate([masks[shown], found.masks[sorted(taken)]])
-        iou, _ = overlaps(found.masks, held)
+        known = sorted(taken)
+        held = np.concatenate([masks[shown], found.masks[known]])
+        classes = [self._alive[followed[r]].class_id for r in shown] + list(found.class_ids[known])
+        iou, inside = overlaps(found.masks, held)
+        same_class = found.class_ids[:, None] == np.array(classes)[None]
+        another = (iou >= self._rules.match_iou) | (same_class & (inside >= self._rules.inside))
         born = {}
         for column in range(len(found)):
-            if column in taken or found.scores[column] < self._rules.birth_score:
-                continue
-            if len(held) and iou[column].max() >= self._rules.match_iou:
+            sure = found.scores[column] >= self._rules.birth_score
+            if column in taken or not sure or another[column].any():
                 continue
             track = Track(len(self._tracks) + 1, born=t, last_seen=t, box=found.mask_boxes[column])
             self._tracks[track.track_id] = self._alive[track.track_id] = track

@@ -31,11 +31,12 @@ RULES = TrackRules(
 )
 
 
-def pairs(iou, *, inside=None, same=None) -> list[tuple[int, int]]:
+def pairs(iou, *, inside=None, same=None, scores=None) -> list[tuple[int, int]]:
     iou = np.array(iou, float)
     inside = iou if inside is None else np.array(inside, float)
     same = np.ones(iou.shape, bool) if same is None else np.array(same, bool)
-    return sorted(assign(iou, inside, same, RULES))
+    scores = np.full(iou.shape[1], 0.5) if scores is None else np.array(scores)
+    return sorted(assign(iou, inside, same, scores, RULES))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,11 @@ def test_assignment_is_optimal_and_one_to_one(iou, expected):
 def test_a_class_mate_is_preferred():
     assert pairs([[0.6, 0.7]], same=[[True, False]]) == [(0, 0)]
     assert pairs([[0.45, 0.95]], same=[[True, False]]) == [(0, 1)]
+    assert pairs([[0.6]], same=[[False]]) == []
+
+
+def test_a_sure_detection_is_preferred():
+    assert pairs([[0.7, 0.6]], scores=[0.1, 0.8]) == [(0, 1)]
 
 
 def test_the_visible_part_of_a_half_hidden_object_matches_within_its_class():
@@ -86,7 +92,7 @@ def test_a_lost_object_returns_to_the_nearest_of_its_class_and_size():
 
 def track(**changes) -> Track:
     made = Track(1, born=0, last_seen=0, box=np.array([0.0, 0, 10, 10]))
-    made.hit(2, "red car", 0.5)
+    made.hit(2, "red car", 0.5, sure=True)
     for key, value in changes.items():
         setattr(made, key, value)
     return made
@@ -94,9 +100,10 @@ def track(**changes) -> Track:
 
 def test_class_is_voted_over_the_track():
     made = track()
-    made.hit(1, "truck", 0.9)
+    made.hit(1, "truck", 0.9, sure=True)
     assert made.class_id == 1
-    made.hit(2, "auto", 0.6)
+    made.hit(2, "auto", 0.6, sure=True)
+    made.hit(2, "auto", 0.1, sure=False)
     assert (made.class_id, made.phrase) == (2, "auto")
     assert made.score == pytest.approx((0.5 + 0.9 + 0.6) / 3)
 
@@ -104,9 +111,9 @@ def test_class_is_voted_over_the_track():
 def test_ties_in_the_vote_do_not_depend_on_order():
     one, two = Track(1, 0, 0), Track(2, 0, 0)
     for class_id in (4, 3):
-        one.hit(class_id, "x", 0.5)
+        one.hit(class_id, "x", 0.5, sure=True)
     for class_id in (3, 4):
-        two.hit(class_id, "x", 0.5)
+        two.hit(class_id, "x", 0.5, sure=True)
     assert one.class_id == two.class_id == 3
 
 
@@ -117,21 +124,21 @@ def test_missed_key_frames_make_a_track_lost_and_take_back_what_it_claimed():
         assert not made.lost
     made.miss(60, 3)
     assert made.lost and made.hidden == [(20, 60)]
-    made.hit(2, "red car", 0.5)
+    made.hit(2, "red car", 0.5, sure=True)
     assert not made.lost and made.misses == 0
 
 
 def test_one_detection_between_misses_keeps_it_alive():
     made = track()
     for frame in range(1, 30):
-        made.miss(frame, 3) if frame % 3 else made.hit(2, "red car", 0.5)
+        made.miss(frame, 3) if frame % 3 else made.hit(2, "red car", 0.5, sure=True)
     assert not made.lost and made.hidden == []
 
 
 def test_it_is_expected_where_its_motion_leads():
     made = track()
     for frame in range(1, 11):
-        made.hit(2, "red car", 0.5)
+        made.hit(2, "red car", 0.5, sure=True)
         made.see(frame, np.array([4.0 * frame, 0, 4.0 * frame + 10, 10]))
     np.testing.assert_allclose(made.expected_at(15), [65, 5], atol=1)
 

@@ -1,0 +1,234 @@
+"""The tracking laws, on the real tiny models and generated frames."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annotate import geometry
+from annotate.ground import Grounder
+from annotate.identity import TrackRules
+from annotate.models.sam2_memory import Sam2Memory
+from annotate.pipeline import VideoPass
+from annotate.prompts import load_prompts
+from annotate.scenes import draw_still
+from annotate.segment import SegmentRules
+from annotate.track import VideoTracker
+from annotate.types import Detections, Frame, FrameRecord, Item
+from tests.test_ground import RULES as GROUND
+from tests.test_identity import RULES
+
+SEGMENT = SegmentRules(speck_share=0.005, hole_share=0.005, max_pixels=64_000_000)
+NAMES = ["red circle", "blue square", "green triangle", "yellow cross"]
+ITEM = Item("clip.mp4", Path("clip.mp4"), "video")
+H, W = 192, 256
+BACKGROUND = draw_still(5, (W, H), min_objects=0, max_objects=0).image
+COLOURS = {"red circle": (214, 38, 40), "blue square": (36, 92, 214)}
+
+
+def picture(*objects: tuple[str, float, float], background=BACKGROUND) -> np.ndarray:
+    """A frame with objects (name, x, y) of 40 px painted on it, the last one in front."""
+    image = background.copy()
+    ys, xs = np.mgrid[0:H, 0:W] + 0.5
+    for name, x, y in objects:
+        dx, dy = np.abs(xs - x), np.abs(ys - y)
+        inside = dx**2 + dy**2 < 20**2 if "circle" in name else (dx < 18) & (dy < 18)
+        image[inside] = COLOURS[name]
+    return image
+
+
+def frames(pictures) -> list[Frame]:
+    return [Frame(ITEM, image, index, index / 25) for index, image in enumerate(pictures)]
+
+
+@pytest.fixture(scope="module")
+def grounder(tiny_dino) -> Grounder:
+    return Grounder(tiny_dino, load_prompts(NAMES), GROUND)
+
+
+def run(
+    tiny_sam, grounder, pictures, rules: TrackRules = RULES, *, every: int = 1, batch: int = 1
+) -> list[FrameRecord]:
+    tracker = VideoTracker(Sam2Memory(tiny_sam), grounder, rules, every=every, batch=batch)
+    passing = VideoPass(tracker, frames(pictures), SEGMENT)
+    drafts = list(passing.drafts())
+    return list(passing.settled(drafts))
+
+
+def ids(records, name: str) -> list[set[int]]:
+    """Track ids of a class, frame by frame."""
+    class_id = NAMES.index(name)
+    return [{i.track_id for i in r.instances if i.class_id == class_id} for r in records]
+
+
+def test_one_object_one_id_and_every_frame_in_order(tiny_sam, grounder):
+    pictures = [picture(("red circle", 40 + 4 * t, 80)) for t in range(24)]
+    records = run(tiny_sam, grounder, pictures)
+    assert [r.frame_index for r in records] == list(range(24))
+    assert [r.frame_id for r in records[:2]] == ["clip.mp4#000000", "clip.mp4#000001"]
+    assert records[10].time_s == pytest.approx(0.4)
+    assert ids(records, "red circle") == [{1}] * 24
+    for t, record in enumerate(records):
+        (instance,) = record.instances
+        truth = np.abs(np.array(instance.box_xyxy) - [20 + 4 * t, 60, 60 + 4 * t, 100]).max()
+        assert truth < 6
+        assert instance.instance_id == f"{record.frame_id}:1"
+        assert instance.score >= RULES.birth_score
+
+
+def test_two_objects_that_cross_keep_their_ids(tiny_sam, grounder):
+    pictures = [
+        picture(("red circle", 40 + 7 * t, 90), ("blue square", 210 - 7 * t, 100))
+        for t in range(25)
+    ]
+    records = run(tiny_sam, grounder, pictures)
+    for name in ("red circle", "blue square"):
+        seen = set().union(*ids(records, name))
+        assert len(seen) == 1, f"{name}: {seen}"
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_an_object_out_of_sight_comes_back_as_itself(tiny_sam, grounder, every):
+    path = [("red circle", 40 + 4 * t, 80) for t in range(40)]
+    pictures = [picture(*([] if 12 <= t < 24 else [p])) for t, p in enumerate(path)]
+    found = ids(run(tiny_sam, grounder, pictures, every=every), "red circle")
+    assert set().union(*found) == {1}
+    assert all(found[t] == {1} for t in (*range(10), *range(30, 40)))
+    assert sum(bool(found[t]) for t in range(15, 23)) <= 2, "drawn where it is not"
+
+
+def test_after_max_gap_it_is_another_object(tiny_sam, grounder):
+    shown = picture(("red circle", 60, 80))
+    pictures = [*[shown] * 8, *[picture()] * 12, *[shown] * 8]
+    rules = replace(RULES, max_gap=6)
+    found = ids(run(tiny_sam, grounder, pictures, rules), "red circle")
+    assert found[0] == {1} and found[-1] == {2}
+
+
+def test_a_cut_ends_tracks(tiny_sam, grounder):
+    other = BACKGROUND // 4
+    before = [picture(("red circle", 60, 80)) for _ in range(8)]
+    after = [picture(("red circle", 60, 80), background=other) for _ in range(8)]
+    found = ids(run(tiny_sam, grounder, [*before, *after], every=5), "red circle")
+    assert found[7] == {1} and found[8] == {2}
+
+
+def test_a_late_object_is_filled_back_to_its_first_frame(tiny_sam, grounder):
+    pictures = [
+        picture(("red circle", 60, 80), *([("blue square", 190, 110)] if t >= 4 else []))
+        for t in range(21)
+    ]
+    records = run(tiny_sam, grounder, pictures, every=10)
+    found = ids(records, "blue square")
+    assert not any(found[:4])
+    assert all(len(f) == 1 for f in found[5:])
+    origins = {
+        r.frame_index: i.origin
+        for r in records
+        for i in r.instances
+        if i.class_id == NAMES.index("blue square")
+    }
+    assert {origins[t] for t in range(5, 10)} == {"backfilled"}
+    assert origins[10] == "detected" and origins[11] == "propagated"
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_ids_and_masks_do_not_depend_on_the_batch(tiny_sam, grounder, every):
+    pictures = [
+        picture(("red circle", 40 + 5 * t, 70), ("blue square", 200 - 3 * t, 130))
+        for t in range(17)
+    ]
+    alone = run(tiny_sam, grounder, pictures, every=every)
+    batched = run(tiny_sam, grounder, pictures, every=every, batch=4)
+    for one, two in zip(alone, batched, strict=True):
+        assert [i.track_id for i in one.instances] == [i.track_id for i in two.instances]
+        for a, b in zip(one.instances, two.instances, strict=True):
+            mask, other = a.mask.decode(), b.mask.decode()
+            assert (mask ^ other).sum() <= 0.01 * mask.sum() + 1
+
+
+@pytest.mark.parametrize("prompt", ["mask", "box", "point"])
+def test_every_way_to_tell_sam_of_an_object_works(tiny_sam, grounder, prompt):
+    pictures = [picture(("red circle", 60 + 2 * t, 80)) for t in range(9)]
+    found = ids(
+        run(tiny_sam, grounder, pictures, replace(RULES, prompt=prompt), every=8), "red circle"
+    )
+    assert found[0] == found[8] == {1}
+
+
+def test_frames_are_released_as_they_are_settled(tiny_sam, grounder):
+    pictures = [picture(("red circle", 60, 80))] * 30
+    read = []
+
+    def source():
+        for frame in frames(pictures):
+            read.append(frame.index)
+            yield frame
+
+    tracker = VideoTracker(Sam2Memory(tiny_sam), grounder, RULES, every=5, batch=1)
+    for n, tracked in enumerate(tracker.track(source())):
+        assert tracked.frame.index == n
+        assert len(read) - n <= 2 * 5 + 1
+
+
+class Fixed:
+    """A detector that says what it is told, frame by frame."""
+
+    def __init__(self, said) -> None:
+        self._said = iter(said)
+
+    def find(self, images) -> list[Detections]:
+        return [next(self._said) for _ in images]
+
+
+def said(*rows: tuple[float, float, float, float, float, int]) -> Detections:
+    return Detections(
+        boxes_xyxy=np.array([r[:4] for r in rows], np.float32).reshape(-1, 4),
+        scores=np.array([r[4] for r in rows], np.float32),
+        class_ids=np.array([r[5] for r in rows], np.int32),
+        phrases=tuple(NAMES[r[5]] for r in rows),
+    )
+
+
+def test_the_class_is_voted_and_a_flicker_makes_no_second_track(tiny_sam):
+    pictures = [picture(("red circle", 60, 80))] * 9
+    box = (40, 60, 80, 100)
+    detector = Fixed([said((*box, 0.6, 0 if t % 3 else 2)) for t in range(9)])
+    records = run(tiny_sam, detector, pictures)
+    assert [[(i.track_id, i.class_id) for i in r.instances] for r in records] == [[(1, 0)]] * 9
+
+
+def test_a_single_false_alarm_leaves_no_track(tiny_sam):
+    pictures = [picture(("red circle", 60, 80))] * 12
+    box = (40, 60, 80, 100, 0.6, 0)
+    false = (150, 40, 190, 90, 0.9, 1)
+    detector = Fixed([said(box, false) if t == 5 else said(box) for t in range(12)])
+    records = run(tiny_sam, detector, pictures)
+    assert {i.class_id for r in records for i in r.instances} == {0}
+
+
+def test_a_missed_detection_does_not_end_a_track(tiny_sam):
+    pictures = [picture(("red circle", 60 + t, 80)) for t in range(12)]
+    detector = Fixed(
+        [said() if t in (4, 8) else said((40 + t, 60, 80 + t, 100, 0.6, 0)) for t in range(12)]
+    )
+    records = run(tiny_sam, detector, pictures)
+    assert [len(r.instances) for r in records] == [1] * 12
+    assert records[4].instances[0].origin == "propagated"
+
+
+def test_no_id_is_used_twice_in_a_frame(tiny_sam, grounder):
+    pictures = [
+        picture(("red circle", 40 + 6 * t, 80), ("red circle", 200 - 6 * t, 90)) for t in range(20)
+    ]
+    for record in run(tiny_sam, grounder, pictures):
+        given = [i.track_id for i in record.instances]
+        assert len(given) == len(set(given))
+        for instance in record.instances:
+            mask = instance.mask.decode()
+            assert instance.box_xyxy == tuple(geometry.mask_boxes(mask[None])[0].tolist())
+
+
+def test_no_frames_no_records(tiny_sam, grounder):
+    assert run(tiny_sam, grounder, []) == []

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from annotate import job, records, runner
 from annotate.config import AnnotateCommand, compose, typed
 from annotate.errors import ConfigError
 from annotate.evaluate import average_precision
+from annotate.scenes import Clip
+from annotate.video import VideoWriter
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +145,68 @@ def test_batches_change_no_class_and_no_mask(finished, stills, demo, tmp_path):
 
 
 def test_the_demo_is_found(demo, tmp_path):
-    job.annotate_dataset(settings(demo, tmp_path / "run", demo))
+    job.annotate_dataset(settings(demo, tmp_path / "run", demo, "dataset.kind=images"))
     scores = average_precision(annotate.Run.open(tmp_path / "run"), demo / "truth.json")
     assert scores["bbox"].ap50 > 0.85
     assert scores["segm"].ap50 > 0.8
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of 14 frames, and the same one cut off."""
+    folder = tmp_path_factory.mktemp("clips") / "clips"
+    folder.mkdir()
+    clip = Clip(4, (160, 120), combos=[("red", "circle"), ("blue", "triangle")], objects=3)
+    with VideoWriter(folder / "whole.mp4", size_wh=(160, 120), fps=25, crf=12) as video:
+        for t in range(14):
+            video.add(clip.frame(t).image, t / 25)
+    data = (folder / "whole.mp4").read_bytes()
+    (folder / "cut.mp4").write_bytes(data[: len(data) * 2 // 3])
+    return folder
+
+
+def test_videos_are_tracked_and_a_damaged_one_says_so(clips, demo, tmp_path):
+    summary = job.annotate_dataset(settings(clips, tmp_path / "run", demo))
+    run = annotate.Run.open(tmp_path / "run")
+    found = [r for r in run.frames() if r.item == "whole.mp4"]
+    assert [r.frame_index for r in found] == list(range(14))
+    assert found[5].frame_id == "whole.mp4#000005" and found[5].media == "video"
+    assert found[5].time_s == pytest.approx(5 / 25, abs=0.001)
+    tracks = {i.track_id for r in found for i in r.instances}
+    assert tracks and min(tracks) == 1
+    assert summary.counts.failed == 1
+    assert summary.counts.failures[0]["item"] == "cut.mp4"
+    assert not list(run.records_dir.glob("*draft*")), "working files stay behind"
+    coco = json.loads((run.path / "exports/coco/instances.json").read_text())
+    assert {v["name"] for v in coco["videos"]} >= {"whole.mp4"}
+    assert all(a["track_id"] >= 1 for a in coco["annotations"])
+
+
+def test_a_video_interrupted_and_resumed_has_the_same_bytes(clips, demo, tmp_path, monkeypatch):
+    video = clips / "whole.mp4"
+    job.annotate_dataset(settings(video, tmp_path / "whole", demo))
+    asked = settings(video, tmp_path / "run", demo)
+    whole, calls = runner.open_video, []
+
+    def interrupting(item):
+        opened = whole(item)
+
+        def frames(**kwargs):
+            for frame in opened.frames(**kwargs):
+                calls.append(frame.index)
+                if len(calls) == 8:
+                    raise KeyboardInterrupt
+                yield frame
+
+        return SimpleNamespace(frames=frames)
+
+    monkeypatch.setattr(runner, "open_video", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        job.annotate_dataset(asked)
+    assert list((tmp_path / "run" / "records").iterdir()) == []
+    monkeypatch.setattr(runner, "open_video", whole)
+    job.annotate_dataset(asked)
+    assert parts(tmp_path / "run") == parts(tmp_path / "whole")
 
 
 def test_from_python(stills, demo, tmp_path):

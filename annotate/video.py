@@ -74,15 +74,16 @@ class Video:
             for index, image_path in enumerate(numbered_images(path)):
                 yield index / self.fps, partial(_read_numbered, image_path, self.max_pixels)
             return
-        first_s = time_s = None
+        first_s = time_s = turn = None
         with _opened(path, self.max_pixels) as (container, stream):
             for frame in _decoded(container, stream):
+                turn = turn or _turn(frame)
                 if frame.pts is not None and frame.time_base is not None:
                     time_s = float(frame.pts * frame.time_base)
                 else:
                     time_s = 0.0 if time_s is None else time_s + 1 / self.fps
                 first_s = time_s if first_s is None else first_s
-                yield time_s - first_s, partial(_upright, frame)
+                yield time_s - first_s, partial(_upright, frame, turn)
 
     def _checked(self, image: Image, index: int) -> Image:
         height, width = image.shape[:2]
@@ -105,7 +106,7 @@ def open_video(item: Item, *, max_pixels: int | None = None) -> Video:
         if first is None:
             raise MediaError("the video has no frames")
         rate = stream.average_rate or stream.guessed_rate
-        height, width = _upright(first).shape[:2]
+        height, width = _upright(first, _turn(first)).shape[:2]
         return Video(
             item=item,
             fps=float(rate) if rate else FOLDER_FPS,
@@ -229,17 +230,38 @@ def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
     return value & (1 << 7 * length) - 1, at + length
 
 
-def _upright(frame: av.VideoFrame) -> Image:
-    """The pixels as they are meant to be seen, RGB uint8 (h, w, 3)."""
-    image = frame.to_ndarray(format="rgb24")
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What makes stored pixels upright: first the axes are swapped, then mirrored."""
+
+    swap: bool = False
+    mirror_rows: bool = False
+    mirror_columns: bool = False
+
+
+def _turn(frame: av.VideoFrame) -> _Turn:
+    """What the display matrix says, which the whole stream shares; only quarter turns and mirrors.
+
+    To be asked once: PyAV ties a frame whose side data was read into a cycle, and frames would wait
+    in memory for the garbage collector.
+    """
     side_data: Mapping[str, Any] = frame.side_data
-    if turn := side_data.get("DISPLAYMATRIX"):
-        # x' = a x + c y and y' = b x + d y, in 1/65536; only quarter turns and mirrors are applied.
-        matrix = np.frombuffer(bytes(turn), np.int32)
-        a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
-        if abs(b) > abs(a):
-            image, a, d = image.transpose(1, 0, 2), c, b
-        image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    if not (matrix := side_data.get("DISPLAYMATRIX")):
+        return _Turn()
+    # x' = a x + c y and y' = b x + d y, in 1/65536.
+    a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(matrix), np.int32)[:5])
+    if abs(b) > abs(a):
+        return _Turn(swap=True, mirror_rows=b < 0, mirror_columns=c < 0)
+    return _Turn(mirror_rows=d < 0, mirror_columns=a < 0)
+
+
+def _upright(frame: av.VideoFrame, turn: _Turn) -> Image:
+    """The pixels as they are meant to be seen, RGB uint8 (h, w, 3)."""
+    # One thread: a pool per picture costs more time than it saves.
+    image = frame.to_ndarray(format="rgb24", threads=1)
+    if turn.swap:
+        image = image.transpose(1, 0, 2)
+    image = image[:: -1 if turn.mirror_rows else 1, :: -1 if turn.mirror_columns else 1]
     return np.ascontiguousarray(image)
 
 
@@ -287,7 +309,10 @@ class VideoWriter:
         )
         rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
         frame = rgb.reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
         )
         frame.pts, frame.time_base = self._last_tick, Fraction(1, TICKS_PER_S)
         frame.duration = round(TICKS_PER_S / self._fps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -148,6 +149,18 @@ def test_passes_are_equal_and_close_the_file(tmp_path: Path) -> None:
     frames.close()
     still_open = [p for p in Path("/proc/self/fd").glob("*") if p.exists() and p.samefile(path)]
     assert (len(is_open), still_open) == (Path("/proc/self/fd").is_dir(), [])
+
+
+def test_frames_are_not_held_until_garbage_is_collected(tmp_path: Path) -> None:
+    video = opened(write(tmp_path / "a.mp4", map(scene, range(20)), turn={"degrees": 90}))
+    gc.collect()
+    gc.disable()
+    try:
+        for frame in video.frames():
+            held = sum(type(o) is av.VideoFrame for o in gc.get_objects())
+            assert held <= 10, f"{held} decoded frames at {frame.index}"  # a codec delays a few
+    finally:
+        gc.enable()
 
 
 def test_a_folder_of_numbered_images_is_a_video(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,7 +89,7 @@ class ExportSettings:
     formats: list[str] = MISSING
     split: dict[str, float] | None = MISSING
     split_seed: int = MISSING
-    media: str = MISSING
+    media: Any = MISSING
 
 
 @dataclass
@@ -185,9 +185,8 @@ def compose(argv: Sequence[str], config_name: str) -> DictConfig:
 def typed(config: DictConfig, schema: type[T]) -> T:
     """The composed config as plain dataclasses; ConfigError names a missing or ill-typed key."""
     try:
-        known = {
-            k: v for k, v in config.items_ex(resolve=False) if k in schema.__dataclass_fields__
-        }  # type: ignore[attr-defined]
+        names = {f.name for f in fields(schema)}  # type: ignore[arg-type]
+        known = {k: v for k, v in config.items_ex(resolve=False) if k in names}
         merged = OmegaConf.merge(OmegaConf.structured(schema), known)
         missing = OmegaConf.missing_keys(merged)
         if missing:

@@ -128,8 +128,8 @@ def _matching(pattern: str) -> tuple[Path, Iterator[Path]]:
             break
         fixed.append(part)
     root = Path(*fixed) if fixed else Path()
-    matches = (Path(p) for p in glob.iglob(str(Path(pattern).expanduser()), recursive=True))
-    return root, (m for m in matches if not m.is_dir())
+    rest = Path(pattern).expanduser().relative_to(root).as_posix()
+    return root, (match for match in root.glob(rest) if not match.is_dir())
 
 
 def _listed_in_coco(path: Path) -> tuple[Path, Iterator[Path]]:

@@ -137,7 +137,7 @@ def _write_clip(path: Path, frames: Iterator[np.ndarray]) -> None:
         stream = container.add_stream("libx264", rate=CLIP_FPS)
         stream.width, stream.height = CLIP_SIZE
         stream.pix_fmt = "yuv420p"
-        # The same bytes every time: with several threads, or with x264's macroblock tree, they vary.
+        # With several threads, or with x264's macroblock tree, the bytes would vary.
         stream.options = {"crf": "12", "threads": "1", "x264-params": "mbtree=0"}
         for image in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))

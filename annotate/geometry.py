@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ def encode_masks(masks_nhw: Masks) -> list[str]:
     """Bool masks (n, h, w) to COCO compressed RLE counts, one ASCII string each."""
     if len(masks_nhw) == 0:
         return []
-    # pycocotools reads column-major (h, w, n); transposing a C-ordered (n, w, h) copy gives just that.
+    # pycocotools reads column-major (h, w, n), which a C-ordered (n, w, h) copy is when transposed.
     by_column = np.ascontiguousarray(masks_nhw.transpose(0, 2, 1)).view(np.uint8)
     rles = coco_mask.encode(by_column.transpose(2, 1, 0))
     return [rle["counts"].decode("ascii") for rle in rles]
@@ -29,27 +28,24 @@ def decode_masks(counts: Sequence[str], size_hw: tuple[int, int]) -> Masks:
     if not counts:
         return np.zeros((0, *size_hw), bool)
     rles = [{"counts": c.encode("ascii"), "size": list(size_hw)} for c in counts]
-    return cast(Any, coco_mask.decode(rles)).transpose(2, 0, 1).astype(bool)
+    masks: npt.NDArray[np.uint8] = coco_mask.decode(rles)
+    return masks.transpose(2, 0, 1).astype(bool)
 
 
 def mask_boxes(masks_nhw: Masks) -> Boxes:
     """Tight half-open boxes (n, 4) xyxy of bool masks (n, h, w); an empty mask gives zeros."""
     n, h, w = masks_nhw.shape
-    rows, cols = masks_nhw.any(2), masks_nhw.any(1)
-    boxes = (
-        np.stack(
-            [
-                cols.argmax(1),
-                rows.argmax(1),
-                w - cols[:, ::-1].argmax(1),
-                h - rows[:, ::-1].argmax(1),
-            ],
-            axis=1,
-        )
-        if n
-        else np.zeros((0, 4))
+    if n == 0:
+        return np.zeros((0, 4), np.float32)
+    rows, columns = np.asarray(masks_nhw.any(axis=2)), np.asarray(masks_nhw.any(axis=1))
+    edges = (
+        columns.argmax(1),
+        rows.argmax(1),
+        w - columns[:, ::-1].argmax(1),
+        h - rows[:, ::-1].argmax(1),
     )
-    return (boxes * rows.any(1)[:, None]).astype(np.float32) if n else boxes.astype(np.float32)
+    filled = np.asarray(rows.any(axis=1))
+    return np.asarray(np.stack(edges, axis=1) * filled[:, None], np.float32)
 
 
 def clean_mask(mask_hw: npt.NDArray[np.bool_], speck_share: float, hole_share: float) -> None:
@@ -58,7 +54,7 @@ def clean_mask(mask_hw: npt.NDArray[np.bool_], speck_share: float, hole_share: f
     A detached part is a speck, and a hole a pin-hole, when its area is below the given share of the
     mask's area; the largest part always stays. Parts touch by 8 neighbours, holes by 4.
     """
-    rows, cols = np.flatnonzero(mask_hw.any(1)), np.flatnonzero(mask_hw.any(0))
+    rows, cols = np.flatnonzero(mask_hw.any(axis=1)), np.flatnonzero(mask_hw.any(axis=0))
     if not len(rows):
         return
     crop = mask_hw[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]

@@ -80,7 +80,7 @@ class Track:
         """The class with the highest sum of scores; the lower id wins a tie."""
         sums: Counter[int] = Counter()
         for (class_id, _), score in self.votes.items():
-            sums[class_id] += score  # type: ignore[assignment]
+            sums[class_id] += score
         return min(sums, key=lambda c: (-sums[c], c))
 
     @property

@@ -1,12 +1,14 @@
-"""Safe decoding: whatever the file's mode or orientation, an upright RGB picture or a MediaError."""
+"""Safe decoding: whatever the file's mode or orientation, upright RGB or a MediaError."""
 
 from __future__ import annotations
 
 import stat
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as PilImage
 from PIL import ImageOps
 
@@ -14,13 +16,9 @@ from annotate.errors import MediaError
 from annotate.types import Image
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jfif .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2 .avif".split()
-)
-VIDEO_SUFFIXES = frozenset(".mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg".split())
-
-# The limit is checked in `read_image` with the caller's own number; Pillow's global one would
-# only warn below twice its value.
-PilImage.MAX_IMAGE_PIXELS = None
+    [".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"]
+) | frozenset([".pnm", ".ppm", ".tif", ".tiff", ".webp"])
+VIDEO_SUFFIXES = frozenset([".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"])
 
 
 def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
@@ -33,6 +31,7 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise MediaError("not a regular file")
+        _allow(max_pixels)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata is no reason to speak: pixels decide
             with PilImage.open(path) as picture:
@@ -44,6 +43,8 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
                 return np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
     except MediaError:
         raise
+    except PilImage.DecompressionBombError as error:
+        raise MediaError(f"more pixels than dataset.max_pixels={max_pixels}") from error
     except FileNotFoundError as error:
         raise MediaError("file not found") from error
     except PermissionError as error:
@@ -71,6 +72,13 @@ def needs_rewriting(path: Path) -> bool:
         raise MediaError(f"cannot read the header of {path.name}") from error
 
 
+def _allow(max_pixels: int | None) -> None:
+    """Raise Pillow's own limit, which is the process's, where the caller's is higher."""
+    limit = PilImage.MAX_IMAGE_PIXELS
+    if max_pixels is not None and limit is not None and max_pixels > 2 * limit:
+        PilImage.MAX_IMAGE_PIXELS = max_pixels
+
+
 def _to_rgb(picture: PilImage.Image) -> PilImage.Image:
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
         return PilImage.fromarray(_to_8_bit(np.asarray(picture))).convert("RGB")
@@ -79,7 +87,7 @@ def _to_rgb(picture: PilImage.Image) -> PilImage.Image:
     return picture.convert("RGB")
 
 
-def _to_8_bit(values: np.ndarray) -> np.ndarray:
+def _to_8_bit(values: npt.NDArray[Any]) -> Image:
     """Deep grey values to uint8: 16-bit counts by their high byte, fractions (0..1) by 255."""
     top = float(values.max(initial=0))
     if values.dtype.kind == "f" and top <= 1:
@@ -88,4 +96,4 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
         scaled = values / 257
     else:
         scaled = values
-    return np.nan_to_num(scaled).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.nan_to_num(scaled).clip(0, 255), np.uint8)

@@ -67,7 +67,7 @@ def class_list_to_yaml(classes: ClassList) -> str:
                 if v not in (None, ())
             }
         )
-    return yaml.safe_dump({"classes": entries}, allow_unicode=True, sort_keys=False)
+    return str(yaml.safe_dump({"classes": entries}, allow_unicode=True, sort_keys=False))
 
 
 def _strip_comment(line: str) -> str:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunnerRules:
-    """How the work is cut and fed; see `runner:` in conf/config.yaml. None of it changes records."""
+    """How the work is cut and fed, see `runner:` in conf/config.yaml; it changes no record."""
 
     part_items: int
     workers: int

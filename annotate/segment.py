@@ -73,7 +73,7 @@ class Cut:
 def cut_masks(
     logits_kss: Tensor, size_hw: tuple[int, int], rules: SegmentRules
 ) -> Iterator[tuple[int, Cut]]:
-    """Low-resolution logits (k, s, s) to (row, mask at frame size), cleaned; empty ones are left out.
+    """Low-resolution logits (k, s, s) to (row, cleaned mask at frame size), empty ones left out.
 
     Full-size masks exist for a few rows at a time, as many as `max_pixels` allows.
     """

@@ -13,6 +13,7 @@ from itertools import islice
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -66,7 +67,7 @@ class _Found:
     """The detections of a key frame that have a mask."""
 
     scores: Floats  # (n,)
-    class_ids: Floats  # (n,)
+    class_ids: npt.NDArray[np.int32]  # (n,)
     phrases: list[str]
     boxes: Tensor  # (n, 4) xyxy px, the detector's
     logits: Tensor  # (n, s, s)
@@ -116,7 +117,8 @@ class VideoTracker:
 
     def _grounded(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool, Detections | None]]:
         """Each frame, whether a scene begins with it, and its detections if it is a key frame."""
-        source, thumbnail, since_key = iter(frames), None, 0
+        source, since_key = iter(frames), 0
+        thumbnail: Floats | None = None
         while window := list(islice(source, self._batch * self._every)):
             marks = []
             for frame in window:
@@ -179,7 +181,8 @@ class VideoTracker:
         """In a key frame: pair tracks with detections, the optimal way, and deal with the rest."""
         t, rules = self._time, self._rules
         pairs: Pairs = []
-        masks, boxes = np.zeros((0, GRID * GRID), bool), np.zeros((0, 4))
+        masks: Bools = np.zeros((0, GRID * GRID), bool)
+        boxes: Floats = np.zeros((0, 4))
         if carried is not None:
             masks, boxes = _on_grid(carried.logits, embedding.size_hw)
             masks &= (carried.present > 0).cpu().numpy()[:, None]
@@ -471,5 +474,6 @@ def _inner_points(mask_hw: Bools) -> Floats:
         y, x = np.unravel_index(int(depth.argmax()), depth.shape)
         points.append((x + 0.5, y + 0.5))
         reach = max(int(depth[y, x]), 1)
-        depth[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1] *= 0.25
+        around = slice(max(y - reach, 0), y + reach + 1), slice(max(x - reach, 0), x + reach + 1)
+        depth[around] = depth[around] / 4
     return np.array(points, np.float32)

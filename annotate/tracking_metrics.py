@@ -117,7 +117,7 @@ def count_video(frames: Iterable[tuple[Sequence[Tracked], Sequence[Tracked]]]) -
         identity=identity.eval_sequence(data),
         clear=clear.eval_sequence(data),
         iou_sum=_best_pairing(shape, truth_ids, found_ids, ious),
-        truth_masks=data["num_gt_dets"],
+        truth_masks=sum(map(len, truth_ids)),
         repeated_ids=len({track_id for track_id, before in found_rows if before}),
         shared_ids=_shared(shape, truth_ids, found_ids, ious),
     )

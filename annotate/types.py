@@ -98,7 +98,8 @@ class Rle:
 
     def decode(self) -> npt.NDArray[np.bool_]:
         """The mask as bool (h, w)."""
-        return geometry.decode_masks([self.counts], self.size_hw)[0]
+        mask: npt.NDArray[np.bool_] = geometry.decode_masks([self.counts], self.size_hw)[0]
+        return mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class FrameRecord:
-    """All that is stored for one frame. A failed item has one record, with the reason in `error`."""
+    """All that is stored for one frame, or why an item failed."""
 
     frame_id: str
     item: str

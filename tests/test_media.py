@@ -134,7 +134,7 @@ def test_reasons_do_not_depend_on_where_the_dataset_lies(tmp_path):
 def test_decompression_bomb_is_refused_before_decoding(tmp_path):
     path = tmp_path / "bomb.png"
     PilImage.new("1", (20000, 20000)).save(path)
-    with pytest.raises(MediaError, match=r"20000x20000 is more than dataset\.max_pixels=1000000"):
+    with pytest.raises(MediaError, match=r"more (than|pixels than) dataset\.max_pixels=1000000"):
         read_image(path, max_pixels=1_000_000)
 
 

@@ -1,5 +1,7 @@
 """Our tracker core against sam2's own video predictor: same weights, same prompts, same masks."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -67,14 +69,12 @@ def theirs(predictor, clip, joins: dict[int, int], prompt: str) -> dict[int, dic
         "images": Frames([s.image for s in clip], predictor.image_size),
         "num_frames": len(clip), "offload_video_to_cpu": False, "offload_state_to_cpu": False,
         "video_height": h, "video_width": w, "device": torch.device("cpu"),
-        "storage_device": torch.device("cpu"), "point_inputs_per_obj": {}, "mask_inputs_per_obj": {},
-        "cached_features": {}, "constants": {}, "obj_id_to_idx": {}, "obj_idx_to_id": {},
+        "storage_device": torch.device("cpu"), "point_inputs_per_obj": {}, "constants": {},
+        "mask_inputs_per_obj": {}, "cached_features": {},
+        "obj_id_to_idx": OrderedDict(), "obj_idx_to_id": OrderedDict(),
         "obj_ids": [], "output_dict_per_obj": {}, "temp_output_dict_per_obj": {},
         "frames_tracked_per_obj": {},
     }  # fmt: skip
-    from collections import OrderedDict
-
-    state["obj_id_to_idx"], state["obj_idx_to_id"] = OrderedDict(), OrderedDict()
     found: dict[int, dict[int, np.ndarray]] = {t: {} for t in range(len(clip))}
     starts = sorted(set(joins.values()))
     for start, end in zip(starts, [*starts[1:], len(clip) - 1], strict=True):

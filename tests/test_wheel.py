@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds nothing but the unpacked wheel."""
     built = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(built), "."]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(built), "."]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(built / "site")

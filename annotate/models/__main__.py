@@ -56,7 +56,7 @@ def _list(arguments: list[str]) -> int:
     rows = [("preset", "role", "model", "revision", "weights")]
     for preset in presets:
         command = _compose([*arguments, *([] if chosen else [f"models={preset}"])])
-        for role, source in zip(("ground", "segment"), sources(command), strict=True):
+        for role, source in _by_role(command):
             rows.append((preset, role, source.model, source.revision or "-", _whereabouts(source)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -64,6 +64,11 @@ def _list(arguments: list[str]) -> int:
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
     return DONE
+
+
+def _by_role(command: ModelsCommand) -> list[tuple[str, Source]]:
+    grounder, segmenter = sources(command)
+    return [("ground", grounder), ("segment", segmenter)]
 
 
 def _whereabouts(source: Source) -> str:
@@ -79,7 +84,7 @@ def _whereabouts(source: Source) -> str:
 
 def _pull(arguments: list[str]) -> int:
     command = _compose(arguments)
-    for source in sources(command):
+    for _, source in _by_role(command):
         fetched = fetch(source)
         names = ", ".join(path.name for path in fetched.weights)
         print(f"{source.model}: {names}, {_size(fetched.size_bytes)}, in {fetched.folder}")

@@ -48,7 +48,7 @@ class GroundingDino:
     def token_budget(self) -> int:
         """Tokens a caption may have between [CLS] and [SEP]."""
         config = self._model.config
-        return min(config.max_text_len, config.text_config.max_position_embeddings) - 2
+        return int(min(config.max_text_len, config.text_config.max_position_embeddings)) - 2
 
     def tokenize(self, phrase: str) -> tuple[int, ...]:
         """The tokens of one phrase, without those the model takes for separators (`.` and `?`).
@@ -81,7 +81,8 @@ class GroundingDino:
         prepared = self._image_processor(
             images=[pixels], do_pad=False, return_tensors="pt", input_data_format="channels_first"
         )
-        return prepared["pixel_values"][0]
+        pixels_3hw: Tensor = prepared["pixel_values"][0]
+        return pixels_3hw
 
     @torch.inference_mode()
     def score(self, pixels_b3hw: Tensor, caption: Caption) -> tuple[Tensor, Tensor]:

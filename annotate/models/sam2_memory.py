@@ -171,7 +171,8 @@ class Sam2Memory:
             )
         if self._memory_position is None:
             self._memory_position = positions[-1][0]
-        return features
+        remembered: Tensor = features
+        return remembered
 
     def _heads(
         self,
@@ -217,7 +218,8 @@ class Sam2Memory:
                 )
                 out = out + layer.linear2(layer.activation(layer.linear1(layer.norm3(out))))
             out = attention.norm(out)
-        return out.transpose(1, 2).unflatten(2, embedding.features.shape[-2:])
+        conditioned: Tensor = out.transpose(1, 2).unflatten(2, embedding.features.shape[-2:])
+        return conditioned
 
     def _gather(
         self, bank: MemoryBank, ids: Sequence[int], time: int
@@ -309,4 +311,5 @@ def _cross_attention(
     )
     k = torch.cat([rotated, k[:, :, spatial:]], 2)
     attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return attention.out_proj(attention._recombine_heads(attended))
+    projected: Tensor = attention.out_proj(attention._recombine_heads(attended))
+    return projected

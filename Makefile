@@ -47,9 +47,13 @@ format: setup ## let ruff write the layout
 bench: setup ## speed, as ratios within one run; see bench/README.md
 	$(PY) -m bench
 
-train: setup ## train the embedded models anew; see training/README.md
-	$(PY) -m training.grounder
-	$(PY) -m training.segmenter
+train: setup ## train the embedded models on; see training/README.md
+	$(PY) -m training.grounder --run training/runs/grounder --minutes 60 --lr 9e-4 --lr-end 2e-5 \
+		--init annotate/models/tiny/grounder
+	$(PY) -m training.segmenter --run training/runs/segmenter --minutes 65 --lr 5e-4 --lr-end 1e-5 \
+		--init annotate/models/tiny/segmenter/sam2.1_tiny.pt
+	$(PY) -m training.figures --grounder training/runs/grounder/export \
+		--segmenter training/runs/segmenter/export
 
 lock: setup ## compile requirements.lock anew from pyproject.toml
 	SAM2_BUILD_CUDA=0 $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \

@@ -89,6 +89,7 @@ class ExportSettings:
     formats: list[str] = MISSING
     split: dict[str, float] | None = MISSING
     split_seed: int = MISSING
+    frames_stride: int = MISSING
     media: Any = MISSING
 
 
@@ -140,6 +141,7 @@ class AnnotateCommand:
     device: str = MISSING
     threshold: float = MISSING
     contact_sheet: bool = MISSING
+    render: bool = MISSING
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     ground: GroundSettings = field(default_factory=GroundSettings)
     segment: SegmentSettings = field(default_factory=SegmentSettings)

@@ -85,7 +85,7 @@ def _folders_of_frames(paths: Iterable[Path], root: Path) -> tuple[Path, tuple[I
     top, prefix = root, Path()
     if Path() in folders:
         top, prefix = root.resolve().parent, Path(root.resolve().name)
-    named = {(prefix / folder).as_posix(): root / folder for folder in folders}
+    named = {_name(prefix / folder): root / folder for folder in folders}
     return top, tuple(Item(name, named[name], "video") for name in sorted(named))
 
 
@@ -94,10 +94,15 @@ def _items(paths: Iterable[Path], root: Path, suffixes: frozenset[str]) -> tuple
     for path in paths:
         suffix = path.suffix.lower()
         if suffix in suffixes:
-            name = path.relative_to(root).as_posix()
+            name = _name(path.relative_to(root))
             media = "video" if suffix in VIDEO_SUFFIXES else "image"
             found[name] = Item(name=name, path=path, media=media)  # type: ignore[arg-type]
     return tuple(found[name] for name in sorted(found))
+
+
+def _name(path: Path) -> str:
+    """A name that can be stored: bytes that are no UTF-8 are spelled out."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:

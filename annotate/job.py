@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,8 @@ import exporters
 from annotate import dataset, records, render, summary
 from annotate.config import AnnotateCommand, CocoSettings, ExportSettings, ModelsCommand
 from annotate.demo import ensure_demo
-from annotate.errors import MediaError
 from annotate.ground import Grounder, GroundRules
 from annotate.identity import TrackRules
-from annotate.media import read_image
 from annotate.models.grounding_dino import GroundingDino
 from annotate.models.sam2_image import Sam2Image
 from annotate.models.weights import (
@@ -36,7 +34,7 @@ from annotate.prompts import load_prompts
 from annotate.run_folder import Run
 from annotate.runner import RunnerRules, run_items
 from annotate.segment import SegmentRules
-from annotate.types import ClassList, FrameRecord, Image, Item
+from annotate.types import ClassList, FrameRecord, Item
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +67,8 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     exports = export_run(run, settings.export, settings.coco, settings.threshold)
     if settings.contact_sheet:
         draw_contact_sheet(run, settings.threshold)
+    if settings.render:
+        render.render_run(run, threshold=settings.threshold)
     seconds["export"] = time.perf_counter() - start  # type: ignore[assignment]
     counts = summary.count(run, settings.threshold)
     gate = summary.Gate(
@@ -152,6 +152,7 @@ def export_run(
         threshold=threshold,
         split=export.split or {},
         split_seed=export.split_seed,
+        frames_stride=export.frames_stride,
         media=export.media,
         coco_masks=coco.masks,
         polygon_tolerance=coco.tolerance,
@@ -162,23 +163,23 @@ def export_run(
 def draw_contact_sheet(run: Run, threshold: float) -> None:
     """`contact_sheet.png`: the first frames that have something to show."""
     path = run.path / "contact_sheet.png"
-    if render.write_contact_sheet(
-        path, _worth_seeing(run, threshold), run.classes, tiles=CONTACT_TILES
-    ):
+    frames = render.frames_worth_seeing(run, threshold=threshold)
+    if render.write_contact_sheet(path, frames, run.classes, tiles=CONTACT_TILES):
         log.info("contact sheet: %s", path)
 
 
 def log_to(folder: Path) -> None:
-    """Append this package's log to `run.log` in the run folder."""
+    """Append the log to `run.log` in the run folder."""
     handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    house = logging.getLogger("annotate")
-    for old in house.handlers[:]:
-        house.removeHandler(old)
-        old.close()
-    house.addHandler(handler)
-    house.setLevel(logging.INFO)
-    house.propagate = False
+    for name in ("annotate", "exporters"):
+        house = logging.getLogger(name)
+        for old in house.handlers[:]:
+            house.removeHandler(old)
+            old.close()
+        house.addHandler(handler)
+        house.setLevel(logging.INFO)
+        house.propagate = False
 
 
 def _annotate_with_progress(
@@ -208,18 +209,6 @@ def _annotate_with_progress(
                 bar.update()
 
         run_items(pending, pipeline, run.records_dir, rules, on_record=on_record)
-
-
-def _worth_seeing(run: Run, threshold: float) -> Iterator[tuple[Image, FrameRecord]]:
-    limits = [threshold if c.threshold is None else c.threshold for c in run.classes.classes]
-    for record in run.frames():
-        kept = tuple(i for i in record.instances if i.score >= limits[i.class_id])
-        if not kept or record.media != "image":
-            continue
-        try:
-            yield read_image(run.root / record.item), replace(record, instances=kept)
-        except MediaError as error:
-            log.warning("%s: not on the contact sheet: %s", record.item, error)
 
 
 def _batch(settings: AnnotateCommand) -> int:

@@ -89,7 +89,8 @@ def run_video(
     def frames() -> Iterator[Frame]:
         following = 0
         try:
-            for frame in open_video(item).frames(stride=rules.stride):
+            check_name(item)
+            for frame in open_video(item, max_pixels=rules.max_pixels).frames(stride=rules.stride):
                 following = frame.index + rules.stride
                 yield frame
         except MediaError as error:
@@ -110,6 +111,14 @@ def run_video(
     drafts.path.unlink()
 
 
+def check_name(item: Item) -> None:
+    """MediaError where the name has undecodable bytes, which fit neither records nor exports."""
+    try:
+        str(item.path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise MediaError("the file name is not valid UTF-8; rename the file") from error
+
+
 def decode_ahead(
     items: Iterable[Item], *, workers: int, ahead: int, max_pixels: int
 ) -> Iterator[tuple[Item, Frame | MediaError]]:
@@ -117,10 +126,8 @@ def decode_ahead(
 
     def decode(item: Item) -> Frame | MediaError:
         try:
-            item.name.encode("utf-8")  # a name of undecodable bytes fits no export format
+            check_name(item)
             return Frame(item=item, image=read_image(item.path, max_pixels=max_pixels))
-        except UnicodeEncodeError:
-            return MediaError("the file name is not valid UTF-8; rename the file")
         except MediaError as error:
             return error
 

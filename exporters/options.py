@@ -29,7 +29,7 @@ class ExportOptions:
     media: Staging
     coco_masks: str  # polygons | rle
     polygon_tolerance: float  # px, >= 0
-    frames_stride: int = 1  # every n-th annotated frame of a video is exported, >= 1
+    frames_stride: int  # every n-th annotated frame of a video is exported, >= 1
 
     def __post_init__(self) -> None:
         _require(0 <= self.threshold <= 1, f"threshold={self.threshold}: expected 0 to 1")

@@ -106,6 +106,7 @@ def options(**changed: Any) -> ExportOptions:
         "threshold": 0.3,
         "split": {},
         "split_seed": 0,
+        "frames_stride": 1,
         "media": "link",
         "coco_masks": "polygons",
         "polygon_tolerance": 0.5,

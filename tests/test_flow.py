@@ -1,6 +1,7 @@
 """The whole job with the tiny models, as users and pipelines run it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -188,8 +189,8 @@ def test_a_video_interrupted_and_resumed_has_the_same_bytes(clips, demo, tmp_pat
     asked = settings(video, tmp_path / "run", demo)
     whole, calls = runner.open_video, []
 
-    def interrupting(item):
-        opened = whole(item)
+    def interrupting(item, **limits):
+        opened = whole(item, **limits)
 
         def frames(**kwargs):
             for frame in opened.frames(**kwargs):
@@ -207,6 +208,17 @@ def test_a_video_interrupted_and_resumed_has_the_same_bytes(clips, demo, tmp_pat
     monkeypatch.setattr(runner, "open_video", whole)
     job.annotate_dataset(asked)
     assert parts(tmp_path / "run") == parts(tmp_path / "whole")
+
+
+def test_a_name_that_is_no_text_is_a_failed_record(stills, demo, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(stills / "still_01.png", data / "good.png")
+    shutil.copy(stills / "still_01.png", os.fsencode(data) + b"/bad\xff.png")
+    job.annotate_dataset(settings(data, tmp_path / "run", demo))
+    found = {r.item: r for r in annotate.Run.open(tmp_path / "run").frames()}
+    assert found["good.png"].status == "ok"
+    assert "not valid UTF-8" in found["bad\\xff.png"].error
 
 
 def test_from_python(stills, demo, tmp_path):

@@ -1,0 +1,1 @@
+import annotate  # noqa: F401  (before torch: it says how OpenMP waits)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-# Before torch loads OpenMP: threads that spin while they wait for each other slow a run down 25-fold
-# as soon as something else needs a core (measured: 0.5 against 12 pictures a second).
+# Before torch loads OpenMP: threads that spin while they wait for each other slow a run down
+# 25-fold as soon as something else needs a core (measured: 0.5 against 12 pictures a second).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:

@@ -72,6 +72,9 @@ def grounding_sets(stills: int) -> list[GroundingSet]:
             asked=ALL_COMBOS,
             judged=HELD_OUT,
         ),
+        GroundingSet(
+            "colour + shape, several objects of one phrase", "combo", few, combos=TRAIN_COMBOS[::10]
+        ),
         GroundingSet("shape alone", "shape", few),
         GroundingSet('colour + "object"', "colour", few),
         GroundingSet("colour + shape, square pictures", "combo", few, sizes=SQUARE),

@@ -26,7 +26,7 @@ from transformers import (
     GroundingDinoProcessor,
 )
 
-from annotate.scenes import COLOURS, SHAPES, Scene, draw_still
+from annotate.scenes import COLOURS, SHAPES, TRAIN_COMBOS, Scene, draw_still
 from training.grounder_loss import Targets, decoder_loss, proposal_loss
 from training.loop import command_line, model_view, normalise, prepare_torch, scene_seed, train
 from training.prompts import Prompt, sample_prompt
@@ -54,6 +54,9 @@ _ZOOMS: Final = (
     2.0,
 )  # drawn at this scale, then resized as the processor does
 _LONG_PROMPT_ODDS: Final = 0.2
+# Scenes of one to three combinations. Without them a model learns that a phrase has one object, and
+# finds one of two equal stars.
+_TWIN_ODDS: Final = 0.5
 _VOCABULARY_SIZE: Final = 1100
 # transformers hard-codes [CLS], [SEP], "." and "?" as phrase separators under BERT's ids.
 _FIXED_IDS: Final = {
@@ -208,7 +211,11 @@ def _sample(
     """Picture, prompt, and the boxes of all objects as (n, 4) cxcywh in fractions of the side."""
     zoom = float(rng.choice(_ZOOMS))
     drawn_wh = (round(size_wh[0] * zoom), round(size_wh[1] * zoom))
-    scene = draw_still(scene_seed(rng), drawn_wh)
+    combos = TRAIN_COMBOS
+    if rng.random() < _TWIN_ODDS:
+        chosen = rng.choice(len(TRAIN_COMBOS), size=int(rng.integers(1, 4)), replace=False)
+        combos = [TRAIN_COMBOS[i] for i in chosen]
+    scene = draw_still(scene_seed(rng), drawn_wh, combos=combos, max_objects=8)
     limit = int(rng.integers(15, 49) if long else rng.integers(6, 15))
     prompt = sample_prompt(rng, scene.objects, limit=limit, fill=long)
     return model_view(rng, scene.image, size_wh), prompt, _boxes_cxcywh(scene)

@@ -194,21 +194,18 @@ def _annotate_with_progress(
         stride=settings.video.stride,
     )
     with tqdm(total=len(pending), unit="item", mininterval=1.0, dynamic_ncols=True) as bar:
-        bar.set_postfix(frames=0, failed=0)
-        seen: set[str] = set()
         tally = Counter(frames=0, failed=0)
 
         def on_record(record: FrameRecord) -> None:
             tally["frames"] += record.status == "ok"
             tally["failed"] += record.status == "failed"
             bar.set_postfix(tally, refresh=False)
-            # A video counts when it begins: how many frames it has is not known until it ends.
-            if record.item not in seen:
-                seen.clear()
-                seen.add(record.item)
-                bar.update()
+            bar.update(record.media == "image")
 
-        run_items(pending, pipeline, run.records_dir, rules, on_record=on_record)
+        def on_video(item: Item) -> None:
+            bar.update()
+
+        run_items(pending, pipeline, run.records_dir, rules, on_record=on_record, on_video=on_video)
 
 
 def _batch(settings: AnnotateCommand) -> int:

@@ -48,12 +48,13 @@ def run_items(
     rules: RunnerRules,
     *,
     on_record: Callable[[FrameRecord], None],
+    on_video: Callable[[Item], None],
 ) -> None:
     """Annotate items that have no record yet: stills in parts of `part_items`, then each video.
 
     Batches never reach across parts and parts are cut from the sorted items, so a run that was
     interrupted and resumed computes the same batches as one that was not. `on_record` is told of
-    every record as soon as it is made.
+    every record as soon as it is made, `on_video` of every video that is done.
     """
     number = _next_part_number(records_dir)
     stills = [item for item in items if item.media == "image"]
@@ -68,6 +69,7 @@ def run_items(
     for item in items:
         if item.media == "video":
             run_video(item, pipeline, records_dir, f"part-{number:06d}", rules, on_record=on_record)
+            on_video(item)
             number += 1
 
 

@@ -14,6 +14,7 @@ from annotate.media import read_image
 from annotate.prompts import load_prompts
 from annotate.run_folder import Run
 from annotate.types import Frame, FrameRecord, Image, Item
+from annotate.video import open_video
 
 
 def run(*, dataset: str | Path, prompts: str | Path | Sequence[str], **overrides: Any) -> Run:
@@ -27,7 +28,7 @@ def run(*, dataset: str | Path, prompts: str | Path | Sequence[str], **overrides
 
 
 class Annotator:
-    """The models with one class list, for single pictures."""
+    """The models with one class list, for single pictures and clips."""
 
     def __init__(
         self, *, prompts: str | Path | Sequence[str], models: str = "balanced", **overrides: Any
@@ -46,6 +47,17 @@ class Annotator:
             raise TypeError(f"expected RGB uint8 (h, w, 3), got {pixels.dtype} {pixels.shape}")
         (record,) = self._pipeline.stills([Frame(Item(path.name, path), pixels)])
         return record
+
+    def video(self, path: str | Path, *, stride: int = 1) -> list[FrameRecord]:
+        """Annotate every `stride`-th frame of a clip, with tracks. Raises MediaError.
+
+        The records of the whole clip are in memory (masks as run lengths); for long videos use `run`.
+        """
+        path = Path(path)
+        frames = open_video(Item(path.name, path, "video")).frames(stride=stride)
+        passing = self._pipeline.video(frames)
+        drafts = list(passing.drafts())
+        return list(passing.settled(drafts))
 
 
 def _settings(prompts: str | Path | Sequence[str], overrides: dict[str, Any]) -> AnnotateCommand:

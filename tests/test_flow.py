@@ -183,6 +183,13 @@ def test_videos_are_tracked_and_a_damaged_one_says_so(clips, demo, tmp_path):
     assert all(a["track_id"] >= 1 for a in coco["annotations"])
 
 
+def test_a_clip_from_python(clips):
+    annotator = annotate.Annotator(models="tiny", prompts=["red circle", "blue triangle"])
+    found = annotator.video(clips / "whole.mp4", stride=2)
+    assert [r.frame_index for r in found] == list(range(0, 14, 2))
+    assert any(i.track_id == 1 for r in found for i in r.instances)
+
+
 def test_a_video_interrupted_and_resumed_has_the_same_bytes(clips, demo, tmp_path, monkeypatch):
     video = clips / "whole.mp4"
     job.annotate_dataset(settings(video, tmp_path / "whole", demo))

@@ -51,7 +51,7 @@ class Annotator:
     def video(self, path: str | Path, *, stride: int = 1) -> list[FrameRecord]:
         """Annotate every `stride`-th frame of a clip, with tracks. Raises MediaError.
 
-        The records of the whole clip are in memory (masks as run lengths); for long videos use `run`.
+        All records are in memory, masks as run lengths; for long videos use `run`.
         """
         path = Path(path)
         frames = open_video(Item(path.name, path, "video")).frames(stride=stride)

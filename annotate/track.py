@@ -182,9 +182,8 @@ class VideoTracker:
         t, rules = self._time, self._rules
         pairs: Pairs = []
         masks: Bools = np.zeros((0, GRID * GRID), bool)
-        boxes: Floats = np.zeros((0, 4))
         if carried is not None:
-            masks, boxes = _on_grid(carried.logits, embedding.size_hw)
+            masks, _ = _on_grid(carried.logits, embedding.size_hw)
             masks &= (carried.present > 0).cpu().numpy()[:, None]
         iou, inside = overlaps(masks, found.masks)
         classes = np.array([self._alive[i].class_id for i in followed])
@@ -215,8 +214,9 @@ class VideoTracker:
                 continue
             track = self._alive[track_id]
             track.miss(t, rules.max_misses)
+            # Shown, but not `see`n: memory may draw what is gone somewhere all the same, and a wrong
+            # place would mislead the search for it.
             if masks[row].any() and not track.lost and carried is not None:
-                track.see(t, boxes[row])
                 self._sight(result, track_id, carried, row, "propagated")
         born = self._births(t, found, taken | set(returned.values()), masks, followed, result)
         anchored |= returned | born

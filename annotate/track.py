@@ -214,7 +214,7 @@ class VideoTracker:
                 continue
             track = self._alive[track_id]
             track.miss(t, rules.max_misses)
-            # Shown, but not `see`n: memory may draw what is gone somewhere all the same, and a wrong
+            # Shown, but not `see`n: memory may draw what is gone somewhere else, and a wrong
             # place would mislead the search for it.
             if masks[row].any() and not track.lost and carried is not None:
                 self._sight(result, track_id, carried, row, "propagated")

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 from annotate.command import run_command
+from annotate.config import AnnotateCommand, compose, typed
+from annotate.job import annotate_dataset
+from annotate.summary import table
 
 
 def main() -> None:
@@ -14,13 +17,7 @@ def main() -> None:
 
 
 def _annotate(argv: list[str]) -> int:
-    from annotate.config import AnnotateCommand, compose, typed
-
-    settings = typed(compose(argv, "config"), AnnotateCommand)
-    from annotate.job import annotate_dataset
-    from annotate.summary import table
-
-    result = annotate_dataset(settings)
+    result = annotate_dataset(typed(compose(argv, "config"), AnnotateCommand))
     print(table(result))
     print(f"look at: {Path(result.run) / 'contact_sheet.png'}")
     print(f"run: {result.run}")

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from annotate.assemble import build_pipeline
 from annotate.config import AnnotateCommand, compose, typed
-from annotate.job import annotate_dataset, build_pipeline
+from annotate.job import annotate_dataset
 from annotate.media import read_image
 from annotate.prompts import load_prompts
 from annotate.run_folder import Run

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import exporters
 from annotate.command import run_command
-from annotate.config import ExportCommand, compose, typed
+from annotate.config import AnnotateCommand, ExportCommand, compose, typed
 from annotate.run_folder import Run
 
 
@@ -15,12 +18,33 @@ def main() -> None:
     sys.exit(run_command(_export, sys.argv[1:]))
 
 
-def _export(argv: list[str]) -> int:
-    from annotate.job import export_run
+def check(asked: AnnotateCommand | ExportCommand) -> None:
+    """Raise ConfigError for an unknown format or an option out of its range."""
+    exporters.check_formats(asked.export.formats)
+    _options(asked)
 
+
+def export_run(run: Run, asked: AnnotateCommand | ExportCommand) -> list[dict[str, Any]]:
+    """Write every export format that is asked for; what each came to, for the summary."""
+    summaries = exporters.export(run, asked.export.formats, _options(asked))
+    return [asdict(summary) for summary in summaries]
+
+
+def _options(asked: AnnotateCommand | ExportCommand) -> exporters.ExportOptions:
+    return exporters.ExportOptions(
+        threshold=asked.threshold,
+        split=asked.export.split or {},
+        split_seed=asked.export.split_seed,
+        frames_stride=asked.export.frames_stride,
+        media=asked.export.media,
+        coco_masks=asked.coco.masks,
+        polygon_tolerance=asked.coco.tolerance,
+    )
+
+
+def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
-    run = Run.open(Path(command.run))
-    for export in export_run(run, command.export, command.coco, command.threshold):
+    for export in export_run(Run.open(Path(command.run)), command):
         print(
             f"{export['format']}: {export['instances']} instances on {export['images']} images "
             f"-> {export['path']}"

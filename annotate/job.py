@@ -13,27 +13,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-import exporters
-from annotate import dataset, records, render, summary
-from annotate.config import AnnotateCommand, CocoSettings, ExportSettings, ModelsCommand
+from annotate import dataset, export, records, summary
+from annotate.config import AnnotateCommand
 from annotate.demo import ensure_demo
-from annotate.ground import Grounder, GroundRules
-from annotate.identity import TrackRules
-from annotate.models.grounding_dino import GroundingDino
-from annotate.models.sam2_image import Sam2Image
-from annotate.models.weights import (
-    GrounderSource,
-    Provenance,
-    SegmenterSource,
-    choose_device,
-    load_grounding_dino,
-    load_sam2,
-)
-from annotate.pipeline import Pipeline, VideoRules
 from annotate.prompts import load_prompts
 from annotate.run_folder import Run
-from annotate.runner import RunnerRules, run_items
-from annotate.segment import SegmentRules
 from annotate.types import ClassList, FrameRecord, Item
 
 log = logging.getLogger(__name__)
@@ -42,7 +26,11 @@ CONTACT_TILES = 16
 
 
 def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
-    """Annotate what has no record yet, export, and sum up; raises AnnotateError when it cannot."""
+    """Annotate what has no record yet, export, and sum up; raises AnnotateError when it cannot.
+
+    Whatever can be wrong with the asking is found before the first frame is read.
+    """
+    export.check(settings)
     if settings.dataset.kind == "demo":
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
@@ -55,20 +43,11 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     seconds: Counter[str] = Counter()
     models: dict[str, Any] = {}
     if pending:
-        start = time.perf_counter()
-        pipeline, provenance = build_pipeline(settings, classes)
-        models = {role: asdict(p) for role, p in provenance.items()}
-        seconds["load"] = time.perf_counter() - start  # type: ignore[assignment]
-        start = time.perf_counter()
-        _annotate_with_progress(settings, pending, pipeline, run)
-        seconds["annotate"] = time.perf_counter() - start  # type: ignore[assignment]
-        seconds.update(pipeline.seconds)
+        models = _annotate(settings, classes, pending, run, seconds)
     start = time.perf_counter()
-    exports = export_run(run, settings.export, settings.coco, settings.threshold)
-    if settings.contact_sheet:
-        draw_contact_sheet(run, settings.threshold)
-    if settings.render:
-        render.render_run(run, threshold=settings.threshold)
+    exports = export.export_run(run, settings)
+    if settings.contact_sheet or settings.render:
+        _draw(run, settings)
     seconds["export"] = time.perf_counter() - start  # type: ignore[assignment]
     counts = summary.count(run, settings.threshold)
     gate = summary.Gate(
@@ -97,75 +76,52 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     return result
 
 
-def sources(settings: AnnotateCommand | ModelsCommand) -> tuple[GrounderSource, SegmenterSource]:
-    """Where the weights that the settings name come from."""
-    ground, segment = settings.ground, settings.segment
-    return (
-        GrounderSource(model=ground.model, revision=ground.revision),
-        SegmenterSource(
-            model=segment.model,
-            checkpoint=segment.checkpoint,
-            architecture=segment.architecture,
-            revision=segment.revision,
-        ),
-    )
+def _annotate(
+    settings: AnnotateCommand,
+    classes: ClassList,
+    pending: Sequence[Item],
+    run: Run,
+    seconds: Counter[str],
+) -> dict[str, Any]:
+    """Load the models and work through the items; returns which weights these were."""
+    # Imported here: a wrong command, a finished run or an export need not wait for torch.
+    from annotate.assemble import build_pipeline, runner_rules
+    from annotate.runner import run_items
+
+    start = time.perf_counter()
+    rules = runner_rules(settings)
+    pipeline, provenance = build_pipeline(settings, classes)
+    seconds["load"] = time.perf_counter() - start  # type: ignore[assignment]
+    start = time.perf_counter()
+    with tqdm(total=len(pending), unit="item", mininterval=1.0, dynamic_ncols=True) as bar:
+        tally = Counter(frames=0, failed=0)
+
+        def on_record(record: FrameRecord) -> None:
+            tally["frames"] += record.status == "ok"
+            tally["failed"] += record.status == "failed"
+            bar.set_postfix(tally, refresh=False)
+            bar.update(record.media == "image")
+
+        def on_video(item: Item) -> None:
+            bar.update()
+
+        run_items(pending, pipeline, run.records_dir, rules, on_record=on_record, on_video=on_video)
+    seconds["annotate"] = time.perf_counter() - start  # type: ignore[assignment]
+    seconds.update(pipeline.seconds)
+    return {role: asdict(p) for role, p in provenance.items()}
 
 
-def build_pipeline(
-    settings: AnnotateCommand, classes: ClassList
-) -> tuple[Pipeline, dict[str, Provenance]]:
-    """Load the models that the settings name and set them up for a class list."""
-    device = choose_device(settings.device)
-    ground, segment = settings.ground, settings.segment
-    grounder_source, segmenter_source = sources(settings)
-    model, processor, grounder_from = load_grounding_dino(grounder_source, device)
-    sam, segmenter_from = load_sam2(segmenter_source, device)
-    ground_rules = GroundRules(
-        floor=ground.floor,
-        pooling=ground.pooling,
-        nms_iou=ground.nms_iou,
-        cross_class_iou=ground.cross_class_iou,
-        max_detections=ground.max_detections,
-    )
-    segment_rules = SegmentRules(
-        speck_share=segment.speck_share,
-        hole_share=segment.hole_share,
-        max_pixels=segment.max_pixels,
-    )
-    dino = GroundingDino(model, processor, device=device, pooling=ground.pooling)
-    pipeline = Pipeline(
-        Grounder(dino, classes, ground_rules),
-        Sam2Image(sam, device=device),
-        segment_rules,
-        VideoRules(
-            every=ground.every, batch=_batch(settings), track=TrackRules(**asdict(settings.track))
-        ),
-    )
-    return pipeline, {"ground": grounder_from, "segment": segmenter_from}
+def _draw(run: Run, settings: AnnotateCommand) -> None:
+    """Pictures for people: `contact_sheet.png`, and `media/` on request."""
+    from annotate import render
 
-
-def export_run(
-    run: Run, export: ExportSettings, coco: CocoSettings, threshold: float
-) -> list[dict[str, Any]]:
-    """Write every export format that is asked for."""
-    options = exporters.ExportOptions(
-        threshold=threshold,
-        split=export.split or {},
-        split_seed=export.split_seed,
-        frames_stride=export.frames_stride,
-        media=export.media,
-        coco_masks=coco.masks,
-        polygon_tolerance=coco.tolerance,
-    )
-    return [asdict(s) for s in exporters.export(run, export.formats, options)]
-
-
-def draw_contact_sheet(run: Run, threshold: float) -> None:
-    """`contact_sheet.png`: the first frames that have something to show."""
-    path = run.path / "contact_sheet.png"
-    frames = render.frames_worth_seeing(run, threshold=threshold)
-    if render.write_contact_sheet(path, frames, run.classes, tiles=CONTACT_TILES):
-        log.info("contact sheet: %s", path)
+    threshold = settings.threshold
+    if settings.contact_sheet:
+        frames = render.frames_worth_seeing(run, threshold=threshold)
+        path = run.path / "contact_sheet.png"
+        render.write_contact_sheet(path, frames, run.classes, tiles=CONTACT_TILES)
+    if settings.render:
+        render.render_run(run, threshold=threshold)
 
 
 def log_to(folder: Path) -> None:
@@ -182,36 +138,6 @@ def log_to(folder: Path) -> None:
         house.propagate = False
 
 
-def _annotate_with_progress(
-    settings: AnnotateCommand, pending: Sequence[Item], pipeline: Pipeline, run: Run
-) -> None:
-    rules = RunnerRules(
-        part_items=settings.runner.part_items,
-        workers=settings.runner.workers,
-        ahead=settings.runner.ahead,
-        batch=_batch(settings),
-        max_pixels=settings.dataset.max_pixels,
-        stride=settings.video.stride,
-    )
-    with tqdm(total=len(pending), unit="item", mininterval=1.0, dynamic_ncols=True) as bar:
-        tally = Counter(frames=0, failed=0)
-
-        def on_record(record: FrameRecord) -> None:
-            tally["frames"] += record.status == "ok"
-            tally["failed"] += record.status == "failed"
-            bar.set_postfix(tally, refresh=False)
-            bar.update(record.media == "image")
-
-        def on_video(item: Item) -> None:
-            bar.update()
-
-        run_items(pending, pipeline, run.records_dir, rules, on_record=on_record, on_video=on_video)
-
-
-def _batch(settings: AnnotateCommand) -> int:
-    return settings.ground.batch or (8 if choose_device(settings.device).type == "cuda" else 1)
-
-
 def _kind(settings: AnnotateCommand) -> str:
     return "auto" if settings.dataset.kind == "demo" else settings.dataset.kind
 
@@ -221,7 +147,8 @@ def _run_folder(settings: AnnotateCommand) -> Path:
         return Path(settings.out)
     path = Path(settings.dataset.path)
     fixed = next((p for p in (path, *path.parents) if not set(p.name) & set("*?[")), path)
-    return Path("runs") / (settings.dataset.name or fixed.resolve().stem or "dataset")
+    name = fixed.resolve().name if fixed.is_dir() else fixed.stem
+    return Path("runs") / (settings.dataset.name or name or "dataset")
 
 
 def _asked(settings: AnnotateCommand) -> dict[str, Any]:

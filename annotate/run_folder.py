@@ -47,8 +47,9 @@ class Run:
             ),
             "classes.yaml": class_list_to_yaml(classes),
         }
+        started = bool(records.part_paths(path / "records"))
         for name, text in texts.items():
-            if (path / name).is_file():
+            if started and (path / name).is_file():
                 before, now = _read_yaml(path / name), yaml.safe_load(text)
                 if difference := _first_difference(_deciding(before), _deciding(now)):
                     raise ConfigError(

@@ -13,7 +13,7 @@ from annotate.run_folder import Run
 from exporters import coco, yolo_seg
 from exporters.options import ExportOptions, ExportSummary, Tally
 
-__all__ = ["EXPORTERS", "ExportOptions", "ExportSummary", "export"]
+__all__ = ["EXPORTERS", "ExportOptions", "ExportSummary", "check_formats", "export"]
 
 Exporter = Callable[[Run, ExportOptions, Path], Tally]  # writes into an empty folder
 EXPORTERS: dict[str, Exporter] = {"coco": coco.write, "yolo_seg": yolo_seg.write}
@@ -26,10 +26,15 @@ def export(run: Run, formats: Sequence[str], options: ExportOptions) -> list[Exp
     Raises ConfigError for a format nobody knows, StorageError when the disk refuses or when not
     one picture of the dataset is left; an earlier export then stays as it was.
     """
+    check_formats(formats)
+    return [_export(run, name, options) for name in dict.fromkeys(formats)]
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise ConfigError for a format nobody knows."""
     for name in formats:
         if name not in EXPORTERS:
             raise ConfigError(f"export={name}: no such format; known are {', '.join(EXPORTERS)}")
-    return [_export(run, name, options) for name in dict.fromkeys(formats)]
 
 
 def _export(run: Run, name: str, options: ExportOptions) -> ExportSummary:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as PilImage
 
 import annotate
-from annotate import job, records, runner
+from annotate import assemble, job, records, runner
 from annotate.config import AnnotateCommand, compose, typed
 from annotate.errors import ConfigError
 from annotate.evaluate import average_precision
@@ -107,7 +107,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
 
 
 def test_a_finished_run_is_not_done_again_and_needs_no_model(finished, stills, demo, monkeypatch):
-    monkeypatch.setattr(job, "build_pipeline", lambda *_: pytest.fail("models were loaded"))
+    monkeypatch.setattr(assemble, "build_pipeline", lambda *_: pytest.fail("models were loaded"))
     before = parts(finished)
     summary = job.annotate_dataset(settings(stills, finished, demo, "threshold=0.5"))
     assert parts(finished) == before
@@ -271,6 +271,7 @@ def test_the_command_from_another_directory(stills, tmp_path):
     [
         (["annotate", "dataset=nowhere/", "prompts=[a]", "models=tiny"], "no such file or folder"),
         (["annotate", "dataset=.", "prompts=none.txt"], "prompts=none.txt: cannot read it"),
+        (["annotate", "dataset=.", "prompts=[a]", "export=[voc]"], "export=voc: no such format"),
         (["annotate.export", "run=nowhere"], "nowhere"),
     ],
 )

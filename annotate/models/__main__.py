@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from annotate.assemble import sources
 from annotate.command import DONE, REFUSED, run_command
 from annotate.config import ModelsCommand, compose, typed
 from annotate.errors import ConfigError, WeightsError
-from annotate.job import sources
 from annotate.models.weights import (
     EMBEDDED,
     Provenance,

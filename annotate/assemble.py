@@ -1,0 +1,89 @@
+"""From settings to loaded models: where the rooms of the pipeline are put together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from annotate.config import AnnotateCommand, ModelsCommand
+from annotate.ground import Grounder, GroundRules
+from annotate.identity import TrackRules
+from annotate.models.grounding_dino import GroundingDino
+from annotate.models.sam2_image import Sam2Image
+from annotate.models.weights import (
+    GrounderSource,
+    Provenance,
+    SegmenterSource,
+    choose_device,
+    load_grounding_dino,
+    load_sam2,
+)
+from annotate.pipeline import Pipeline, VideoRules
+from annotate.runner import RunnerRules
+from annotate.segment import SegmentRules
+from annotate.types import ClassList
+
+
+def sources(settings: AnnotateCommand | ModelsCommand) -> tuple[GrounderSource, SegmenterSource]:
+    """Where the weights that the settings name come from."""
+    ground, segment = settings.ground, settings.segment
+    return (
+        GrounderSource(model=ground.model, revision=ground.revision),
+        SegmenterSource(
+            model=segment.model,
+            checkpoint=segment.checkpoint,
+            architecture=segment.architecture,
+            revision=segment.revision,
+        ),
+    )
+
+
+def build_pipeline(
+    settings: AnnotateCommand, classes: ClassList
+) -> tuple[Pipeline, dict[str, Provenance]]:
+    """Load the models that the settings name and set them up for a class list."""
+    device = choose_device(settings.device)
+    ground, segment = settings.ground, settings.segment
+    grounder_source, segmenter_source = sources(settings)
+    model, processor, grounder_from = load_grounding_dino(grounder_source, device)
+    sam, segmenter_from = load_sam2(segmenter_source, device)
+    ground_rules = GroundRules(
+        floor=ground.floor,
+        pooling=ground.pooling,
+        nms_iou=ground.nms_iou,
+        cross_class_iou=ground.cross_class_iou,
+        max_detections=ground.max_detections,
+    )
+    segment_rules = SegmentRules(
+        speck_share=segment.speck_share,
+        hole_share=segment.hole_share,
+        max_pixels=segment.max_pixels,
+    )
+    dino = GroundingDino(model, processor, device=device, pooling=ground.pooling)
+    pipeline = Pipeline(
+        Grounder(dino, classes, ground_rules),
+        Sam2Image(sam, device=device),
+        segment_rules,
+        VideoRules(
+            every=ground.every,
+            batch=batch_size(settings),
+            track=TrackRules(**asdict(settings.track)),
+        ),
+    )
+    return pipeline, {"ground": grounder_from, "segment": segmenter_from}
+
+
+def runner_rules(settings: AnnotateCommand) -> RunnerRules:
+    """How the settings cut and feed the work."""
+    return RunnerRules(
+        part_items=settings.runner.part_items,
+        workers=settings.runner.workers,
+        ahead=settings.runner.ahead,
+        batch=batch_size(settings),
+        max_pixels=settings.dataset.max_pixels,
+        stride=settings.video.stride,
+    )
+
+
+def batch_size(settings: AnnotateCommand) -> int:
+    """Images per forward: what was asked, else what suits the device."""
+    return settings.ground.batch or (8 if choose_device(settings.device).type == "cuda" else 1)

@@ -132,6 +132,13 @@ def test_a_run_asked_otherwise_does_not_mix(finished, stills, demo):
         job.annotate_dataset(settings(stills, finished, demo, "ground.nms_iou=0.5"))
 
 
+def test_a_refused_command_does_not_bind_the_folder(stills, demo, tmp_path):
+    still, out = stills / "still_00.png", tmp_path / "run"
+    with pytest.raises(ConfigError, match=r"ground\.floor=2"):
+        job.annotate_dataset(settings(still, out, demo, "ground.floor=2"))
+    assert job.annotate_dataset(settings(still, out, demo)).exit_code == 0
+
+
 def test_batches_change_no_class_and_no_mask(finished, stills, demo, tmp_path):
     out = tmp_path / "batched"
     job.annotate_dataset(settings(stills, out, demo, "ground.batch=4", "runner.part_items=9"))

@@ -61,4 +61,4 @@ lock: setup ## compile requirements.lock anew from pyproject.toml
 		pyproject.toml -o requirements.lock
 
 clean: ## remove what the tests and the demo made
-	rm -rf data runs build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf data/demo runs/demo build dist .pytest_cache .mypy_cache .ruff_cache

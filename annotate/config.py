@@ -264,7 +264,8 @@ def _take_paths(overrides: list[str]) -> tuple[list[str], dict[str, str]]:
     left, taken = [], {}
     for override in overrides:
         key, _, value = override.partition("=")
-        if key in (*_PATH_KEYS, "dataset.path") and value and value[0] not in "[{$":
+        is_path = value not in ("", "null") and value[0] not in "[{$"
+        if key in (*_PATH_KEYS, "dataset.path") and is_path:
             if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
                 value = value[1:-1]
             taken[key] = value.replace("${", "\\${")

@@ -34,12 +34,14 @@ def discover(path: str, *, kind: str = "auto") -> Dataset:
     `kind` is auto (images and videos), images, videos, frames (each folder that directly holds
     numbered images is one video) or coco (`path` is a COCO json; its images are looked for beside
     it and in `images/`). Names are posix paths relative to the root, which for a folder of frames
-    is the folder it lies in. Hidden files and folders are left out. Raises ConfigError when there
-    is nothing at `path`.
+    is the folder it lies in. Hidden files and folders are left out, and so is
+    what earlier runs wrote. Raises ConfigError when there is nothing at `path`.
     """
     if kind not in KINDS:
         raise ConfigError(f"dataset.kind={kind}: expected one of {', '.join(KINDS)}")
-    place = Path(path).expanduser()
+    if not path.strip():
+        raise ConfigError("dataset= is empty: add dataset=PATH")
+    place = expand(path)
     if kind == "coco":
         root, paths = _listed_in_coco(place)
     elif place.is_dir():
@@ -55,6 +57,14 @@ def discover(path: str, *, kind: str = "auto") -> Dataset:
     if not items:
         raise ConfigError(f"dataset={path}: no image or video in it (looked for {kind})")
     return Dataset(root=root.resolve(), items=items)
+
+
+def expand(path: str) -> Path:
+    """A path with its `~` resolved; ConfigError where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def numbered_images(folder: Path) -> tuple[Path, ...]:
@@ -105,6 +115,18 @@ def _name(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
+def _left_out(path: Path, root: Path) -> bool:
+    """Whether a path is hidden, or part of what an earlier run wrote."""
+    inside = path.relative_to(root)
+    return any(part.startswith(".") for part in inside.parts) or any(
+        _is_run(root / folder) for folder in inside.parents
+    )
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "records").is_dir() and (folder / "config.yaml").is_file()
+
+
 def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     """Files below `folder`, links followed; a link back to a folder above is not entered again."""
     status = folder.stat()
@@ -118,23 +140,29 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), (*above, here))
-        else:
+        if not entry.is_dir():
             yield Path(entry.path)
+        elif not _is_run(Path(entry.path)):
+            yield from _walk(Path(entry.path), (*above, here))
 
 
 def _matching(pattern: str) -> tuple[Path, Iterator[Path]]:
     if not glob.has_magic(pattern):
         raise ConfigError(f"dataset={pattern}: no such file or folder")
     fixed = []
-    for part in Path(pattern).expanduser().parts:
+    for part in expand(pattern).parts:
         if glob.has_magic(part):
             break
         fixed.append(part)
     root = Path(*fixed) if fixed else Path()
-    rest = Path(pattern).expanduser().relative_to(root).as_posix()
-    return root, (match for match in root.glob(rest) if not match.is_dir())
+    rest = expand(pattern).relative_to(root).as_posix()
+    try:
+        matches = list(root.glob(rest))
+    except ValueError as error:
+        raise ConfigError(
+            f"dataset={pattern}: not a pattern that can be searched ({error})"
+        ) from error
+    return root, (m for m in matches if not m.is_dir() and not _left_out(m, root))
 
 
 def _listed_in_coco(path: Path) -> tuple[Path, Iterator[Path]]:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from annotate import geometry
+from annotate.errors import ConfigError, StorageError
 from annotate.scenes import COLOURS, SHAPES, TRAIN_COMBOS, Clip, Scene, draw_still
 
 STILLS = 24
@@ -33,6 +34,18 @@ def ensure_demo(folder: Path) -> None:
     """
     if (folder / "truth.json").is_file():
         return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder}: is in the way of the demo, which would be generated there; move it, or set "
+            "dataset.path"
+        )
+    try:
+        _generate(folder)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot write the demo ({error.strerror})") from error
+
+
+def _generate(folder: Path) -> None:
     unfinished = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / "stills").mkdir(parents=True)
@@ -51,8 +64,8 @@ def ensure_demo(folder: Path) -> None:
     (unfinished / "classes.txt").write_text(_classes_txt(truth.phrases), encoding="utf-8")
     text = json.dumps(truth.coco(), separators=(",", ":"), sort_keys=True)
     (unfinished / "truth.json").write_text(text, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir():
+        folder.rmdir()
     unfinished.rename(folder)
 
 

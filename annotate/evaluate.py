@@ -50,7 +50,7 @@ def average_precision(run: Run, truth: Path) -> dict[str, AveragePrecision]:
     unknown = [n for n in run.classes.names if n not in category_ids]
     if len(unknown) == len(run.classes):
         raise ConfigError(f"{truth}: has none of the run's classes ({', '.join(unknown[:5])}, ...)")
-    image_ids = {i.get("frame_id", i["file_name"]): i["id"] for i in document["images"]}
+    image_ids = {i.get("frame_id") or i.get("file_name"): i["id"] for i in document["images"]}
     found: list[dict[str, Any]] = []
     seen: set[int] = set()
     for record in run.frames():
@@ -76,7 +76,9 @@ def average_precision(run: Run, truth: Path) -> dict[str, AveragePrecision]:
             )
     document["images"] = [i for i in document["images"] if i["id"] in seen]
     document["annotations"] = [a for a in document["annotations"] if a["image_id"] in seen]
-    return {kind: _score(document, found, kind) for kind in ("bbox", "segm")}
+    # Classes the run was not asked for are none of its misses.
+    asked = sorted(category_ids[n] for n in run.classes.names if n in category_ids)
+    return {kind: _score(document, found, kind, asked) for kind in ("bbox", "segm")}
 
 
 def tracking_scores(run: Run, truth: Path, threshold: float) -> tuple[TrackingScores, int] | None:
@@ -130,7 +132,7 @@ def _truth_mask(annotation: dict[str, Any], image: dict[str, Any]) -> Rle:
 
 
 def _score(
-    document: dict[str, Any], found: Sequence[dict[str, Any]], kind: str
+    document: dict[str, Any], found: Sequence[dict[str, Any]], kind: str, asked: Sequence[int]
 ) -> AveragePrecision:
     if not found or not document["annotations"]:
         return AveragePrecision(0.0, 0.0)
@@ -140,6 +142,7 @@ def _score(
         truth.createIndex()
         # A copy: loadRes adds keys of one kind that would mislead the other.
         scorer = COCOeval(truth, truth.loadRes([dict(f) for f in found]), kind)
+        scorer.params.catIds = list(asked)
         scorer.evaluate()
         scorer.accumulate()
         scorer.summarize()
@@ -150,7 +153,7 @@ def _read(truth: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(truth.read_text(encoding="utf-8"))
         return {k: document[k] for k in ("images", "annotations", "categories")}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"truth={truth}: not a COCO instances json ({error})") from error
 
 

@@ -61,15 +61,16 @@ class Track:
     """One object of one video, from its birth on; `track_id` is never given to another."""
 
     track_id: int
-    born: int  # frames since the video began, as are all times here
-    last_seen: int
-    key_frames: int = 0  # in its life while it was not lost
+    last_seen: int  # frames since the video began, as are all times here
+    placed: int  # when `box` was so
+    key_frames: int = 0  # in its life while it was followed
     misses: int = 0  # key frames in a row without a detection
     missed_since: int = 0  # first of them
     lost: bool = False  # taken for gone, but waited for
     votes: Counter[tuple[int, str]] = field(default_factory=Counter)  # (class, phrase) -> scores
     hits: int = 0  # detections
-    sure_scores: list[float] = field(default_factory=list)  # of those that could have given birth
+    sure_hits: int = 0  # those that could have given birth
+    sure_sum: float = 0.0  # of their scores
     box: Floats = field(default_factory=lambda: np.zeros(4))  # xyxy px, when last seen
     velocity: Floats = field(default_factory=lambda: np.zeros(2))  # px per frame
     hidden: list[tuple[int, int]] = field(default_factory=list)  # frames (first, last) taken back
@@ -92,21 +93,22 @@ class Track:
     @property
     def score(self) -> float:
         """Mean score of its sure detections: weak ones confirm a track, they do not weaken it."""
-        return sum(self.sure_scores) / len(self.sure_scores)
+        return self.sure_sum / self.sure_hits
 
     def see(self, frame: int, box_xyxy: Floats) -> None:
         """The object is at `box_xyxy` in `frame`."""
-        elapsed = frame - self.last_seen
+        elapsed = frame - self.placed
         if elapsed > 0:
             step = (centre(box_xyxy) - centre(self.box)) / elapsed
             self.velocity = step if self.hits <= 1 else 0.6 * self.velocity + 0.4 * step
-        self.box, self.last_seen = box_xyxy, frame
+        self.box, self.placed, self.last_seen = box_xyxy, frame, frame
 
     def hit(self, class_id: int, phrase: str, score: float, *, sure: bool) -> None:
         """The detector found it in a key frame."""
         self.votes[class_id, phrase] += score  # type: ignore[assignment]
         if sure:
-            self.sure_scores.append(score)
+            self.sure_hits += 1
+            self.sure_sum += score
         self.hits += 1
         self.key_frames += 1
         self.misses, self.lost = 0, False
@@ -119,12 +121,19 @@ class Track:
             self.missed_since = frame
         if self.misses >= max_misses:
             self.lost = True
-            self.key_frames -= self.misses
             self.hidden.append((self.missed_since, frame))
 
     def expected_at(self, frame: int) -> Floats:
         """Where its centre should be in `frame` if it kept moving."""
-        return centre(self.box) + self.velocity * (frame - self.last_seen)
+        return centre(self.box) + self.velocity * (frame - self.placed)
+
+    def absorb(self, other: Track) -> None:
+        """Take over the detections of a track that turned out to be the same object."""
+        self.votes.update(other.votes)
+        self.hits += other.hits
+        self.sure_hits += other.sure_hits
+        self.sure_sum += other.sure_sum
+        self.misses = 0
 
 
 def centre(box_xyxy: Floats) -> Floats:

@@ -37,13 +37,13 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     found = dataset.discover(settings.dataset.path, kind=_kind(settings))
     run = Run.start(_run_folder(settings), found.root, classes, _asked(settings))
     log_to(run.path)
+    summary.clear(run.path)
     done = records.done_items(run.records_dir)
     pending = [i for i in found.items if i.name not in done]
     log.info("%d items, %d to do, in %s", len(found.items), len(pending), found.root)
     seconds: Counter[str] = Counter()
-    models: dict[str, Any] = {}
     if pending:
-        models = _annotate(settings, classes, pending, run, seconds)
+        _annotate(settings, classes, pending, run, seconds)
     start = time.perf_counter()
     exports = export.export_run(run, settings)
     if settings.contact_sheet or settings.render:
@@ -61,7 +61,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
         exit_code=0 if gate.passed else 3,
         run=str(run.path),
         version=version("annotate"),
-        models=models,
+        models=run.weights(),
         items={
             "found": len(found.items),
             "new": len(pending),
@@ -82,8 +82,8 @@ def _annotate(
     pending: Sequence[Item],
     run: Run,
     seconds: Counter[str],
-) -> dict[str, Any]:
-    """Load the models and work through the items; returns which weights these were."""
+) -> None:
+    """Load the models and work through the items."""
     # Imported here: a wrong command, a finished run or an export need not wait for torch.
     from annotate.assemble import build_pipeline, runner_rules
     from annotate.runner import run_items
@@ -91,6 +91,7 @@ def _annotate(
     start = time.perf_counter()
     rules = runner_rules(settings)
     pipeline, provenance = build_pipeline(settings, classes)
+    run.made_with({role: asdict(p) for role, p in provenance.items()})
     seconds["load"] = time.perf_counter() - start  # type: ignore[assignment]
     start = time.perf_counter()
     with tqdm(total=len(pending), unit="item", mininterval=1.0, dynamic_ncols=True) as bar:
@@ -108,7 +109,6 @@ def _annotate(
         run_items(pending, pipeline, run.records_dir, rules, on_record=on_record, on_video=on_video)
     seconds["annotate"] = time.perf_counter() - start  # type: ignore[assignment]
     seconds.update(pipeline.seconds)
-    return {role: asdict(p) for role, p in provenance.items()}
 
 
 def _draw(run: Run, settings: AnnotateCommand) -> None:
@@ -144,8 +144,8 @@ def _kind(settings: AnnotateCommand) -> str:
 
 def _run_folder(settings: AnnotateCommand) -> Path:
     if settings.out:
-        return Path(settings.out)
-    path = Path(settings.dataset.path)
+        return dataset.expand(settings.out)
+    path = dataset.expand(settings.dataset.path)
     fixed = next((p for p in (path, *path.parents) if not set(p.name) & set("*?[")), path)
     name = fixed.resolve().name if fixed.is_dir() else fixed.stem
     return Path("runs") / (settings.dataset.name or name or "dataset")
@@ -156,6 +156,7 @@ def _asked(settings: AnnotateCommand) -> dict[str, Any]:
     ground = {k: v for k, v in asdict(settings.ground).items() if k != "batch"}
     segment = {k: v for k, v in asdict(settings.segment).items() if k != "max_pixels"}
     return {
+        "kind": _kind(settings),
         "ground": ground,
         "segment": segment,
         "track": asdict(settings.track),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from annotate.checks import in_range
 from annotate.ground import Grounder
 from annotate.identity import Track, TrackRules
 from annotate.models.sam2_image import Sam2Image
@@ -26,6 +27,9 @@ class VideoRules:
     every: int  # frames from one grounding to the next
     batch: int  # key frames per forward
     track: TrackRules
+
+    def __post_init__(self) -> None:
+        in_range("ground.every", self.every, 1)
 
 
 class Pipeline:
@@ -90,27 +94,32 @@ class VideoPass:
         kept = self._tracker.kept()
         standing = {i: _root(track, kept) for i, track in kept.items()}
         numbers = {i: n for n, i in enumerate(sorted(set(standing.values())), start=1)}
+        said = {i: (kept[i].class_id, kept[i].phrase, kept[i].score) for i in numbers}
         for moment, draft in enumerate(drafts):
-            present = {i.track_id for i in draft.instances}
-            instances = []
-            for instance in draft.instances:
+            # One instance for each standing track: its own, else the eldest of those merged into.
+            chosen: dict[int, Instance] = {}
+            for instance in sorted(draft.instances, key=lambda i: i.track_id):
                 own = instance.track_id
                 if own not in kept or _hidden(kept[own], moment):
                     continue
-                if standing[own] != own and standing[own] in present:
-                    continue
-                track = kept[standing[own]]
+                if own == standing[own]:
+                    chosen[own] = instance
+                else:
+                    chosen.setdefault(standing[own], instance)
+            instances = []
+            for i in sorted(chosen):
+                class_id, phrase, score = said[i]
                 instances.append(
                     replace(
-                        instance,
-                        instance_id=f"{draft.frame_id}:{numbers[standing[own]]}",
-                        class_id=track.class_id,
-                        phrase=track.phrase,
-                        score=track.score,
-                        track_id=numbers[standing[own]],
+                        chosen[i],
+                        instance_id=f"{draft.frame_id}:{numbers[i]}",
+                        class_id=class_id,
+                        phrase=phrase,
+                        score=score,
+                        track_id=numbers[i],
                     )
                 )
-            yield replace(draft, instances=tuple(sorted(instances, key=lambda i: i.track_id)))
+            yield replace(draft, instances=tuple(instances))
 
     def _instances(self, tracked: TrackedFrame) -> Iterator[Instance]:
         sightings = list(tracked.sightings.values())

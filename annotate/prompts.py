@@ -30,13 +30,13 @@ def load_prompts(source: str | Sequence[str] | None) -> ClassList:
             [(f"prompts[{i}]", _parse_line(str(s), f"prompts[{i}]")) for i, s in enumerate(source)],
             "prompts",
         )
-    path = Path(source).expanduser()
     try:
+        path = Path(source).expanduser()
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise PromptError(
-            f"prompts={source}: cannot read it ({error.strerror}); expected a .txt or .yaml file, "
-            "or a list such as prompts='[red car,person]'"
+            f"prompts={source}: cannot read it ({getattr(error, 'strerror', error)}); expected a "
+            ".txt or .yaml file, or a list such as prompts='[red car,person]'"
         ) from error
     except UnicodeDecodeError as error:
         raise PromptError(f"{source}: not UTF-8 text (byte {error.start})") from error

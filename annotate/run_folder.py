@@ -56,13 +56,26 @@ class Run:
                         f"{path} holds a run that was asked otherwise ({difference}); "
                         "choose another folder with out=DIR, or delete this one"
                     )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            for name, text in texts.items():
-                (path / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"{path}: cannot write the run folder ({error.strerror})") from error
+        for name, text in texts.items():
+            _write(path / name, text)
         return cls(path=path, root=root, classes=classes)
+
+    def made_with(self, weights: Mapping[str, Any]) -> None:
+        """Note which weights make the records; ConfigError where other ones made those here."""
+        text = yaml.safe_dump(dict(weights), sort_keys=False)
+        started, before = bool(records.part_paths(self.records_dir)), self.weights()
+        difference = _first_difference(before, yaml.safe_load(text)) if before else ""
+        if started and difference:
+            raise ConfigError(
+                f"{self.path} was made with other weights ({difference}); choose another folder "
+                "with out=DIR, or delete this one"
+            )
+        _write(self.path / "weights.yaml", text)
+
+    def weights(self) -> dict[str, Any]:
+        """Which weights made the records, by role; empty before any were loaded."""
+        path = self.path / "weights.yaml"
+        return dict(_read_yaml(path)) if path.is_file() else {}
 
     @property
     def records_dir(self) -> Path:
@@ -99,10 +112,26 @@ def _first_difference(before: Any, now: Any, at: str = "") -> str:
     return "" if before == now else f"{at or 'classes'}: was {before!r}, is {now!r}"
 
 
-def _read_yaml(path: Path) -> Any:
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StorageError(
             f"{path}: not found; run=DIR must name a folder that `python -m annotate` wrote"
         ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path}: damaged; it is no yaml any more") from error
+    if not isinstance(content, dict):
+        raise StorageError(f"{path}: damaged; it holds no keys")
+    return content
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot write it ({error.strerror})") from error

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from heapq import merge
 from itertools import islice
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def run_items(
     interrupted and resumed computes the same batches as one that was not. `on_record` is told of
     every record as soon as it is made, `on_video` of every video that is done.
     """
+    for left_behind in records_dir.glob(".*"):  # by a run that was killed
+        left_behind.unlink()
     number = _next_part_number(records_dir)
     stills = [item for item in items if item.media == "image"]
     decoded = decode_ahead(
@@ -87,30 +90,46 @@ def run_video(
     A video that breaks off keeps the frames before; the break is a failed record after them.
     """
     damage: list[FrameRecord] = []
+    passing = pipeline.video(_frames(item, rules, damage))
+    drafts = records.PartWriter(records_dir, f".draft-{part}")
+    try:
+        with drafts:
+            for draft in passing.drafts():
+                drafts.add(draft)
+                on_record(draft)
+        with records.PartWriter(records_dir, part) as settled:
+            made = passing.settled(records.read_part(drafts.path))
+            for record in merge(made, damage, key=lambda r: r.frame_index):
+                settled.add(record)
+    finally:
+        drafts.path.unlink(missing_ok=True)
 
-    def frames() -> Iterator[Frame]:
-        following = 0
+
+def _frames(item: Item, rules: RunnerRules, damage: list[FrameRecord]) -> Iterator[Frame]:
+    """The frames of a video; where they break off is noted, and a folder goes on behind it."""
+    following = 0
+    try:
+        check_name(item)
+        video = open_video(item, max_pixels=rules.max_pixels)
+    except MediaError as error:
+        _note(item, error, 0, damage)
+        return
+    while True:
         try:
-            check_name(item)
-            for frame in open_video(item, max_pixels=rules.max_pixels).frames(stride=rules.stride):
+            for frame in video.frames(stride=rules.stride, start=following):
                 following = frame.index + rules.stride
                 yield frame
+            return
         except MediaError as error:
-            log.warning("%s: %s", item.name, error)
-            damage.append(failed_record(item, str(error), frame_index=following))
+            _note(item, error, following, damage)
+        if not item.path.is_dir():
+            return
+        following += rules.stride
 
-    passing = pipeline.video(frames())
-    with records.PartWriter(records_dir, f"draft-{part}") as drafts:
-        for draft in passing.drafts():
-            drafts.add(draft)
-            on_record(draft)
-    with records.PartWriter(records_dir, part) as settled:
-        for record in passing.settled(records.read_part(drafts.path)):
-            settled.add(record)
-        for record in damage:
-            settled.add(record)
-            on_record(record)
-    drafts.path.unlink()
+
+def _note(item: Item, error: MediaError, index: int, damage: list[FrameRecord]) -> None:
+    log.warning("%s: %s", item.name, error)
+    damage.append(failed_record(item, str(error), frame_index=index))
 
 
 def check_name(item: Item) -> None:

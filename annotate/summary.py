@@ -58,6 +58,11 @@ class Summary:
         (path / "summary.json").write_text(text + "\n", encoding="utf-8")
 
 
+def clear(path: Path) -> None:
+    """Take back the summary of an earlier run in this folder: until the end, there is none."""
+    (path / "summary.json").unlink(missing_ok=True)
+
+
 def count(run: Run, threshold: float) -> Counts:
     """Count items and instances, reading only the columns that are needed."""
     names = run.classes.names

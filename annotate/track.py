@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import cv2
 import numpy as np
@@ -40,6 +40,7 @@ from annotate.types import Detections, Frame, Image, Origin
 GRID = 256  # side of the grid on which masks are compared, px
 MAX_ANCHORS = 4  # prompted frames remembered per object: the first, and the newest
 THUMBNAIL = 32  # side, px
+WINDOW = 32  # frames read ahead so that key frames share a forward
 POINTS = 3  # per object, for `track.prompt=point`
 
 
@@ -119,7 +120,8 @@ class VideoTracker:
         """Each frame, whether a scene begins with it, and its detections if it is a key frame."""
         source, since_key = iter(frames), 0
         thumbnail: Floats | None = None
-        while window := list(islice(source, self._batch * self._every)):
+        keys_at_once = max(1, min(self._batch, WINDOW // self._every))
+        while window := list(islice(source, keys_at_once * self._every)):
             marks = []
             for frame in window:
                 before, thumbnail = thumbnail, _thumbnail(frame.image)
@@ -128,7 +130,10 @@ class VideoTracker:
                 marks.append((frame, cut, since_key == 0))
                 since_key = (since_key + 1) % self._every
             keys = [frame.image for frame, _, key in marks if key]
-            found = iter(self._grounder.find(keys) if keys else ())
+            found = chain.from_iterable(
+                self._grounder.find(keys[i : i + keys_at_once])
+                for i in range(0, len(keys), keys_at_once)
+            )
             for frame, cut, key in marks:
                 yield frame, cut, next(found) if key else None
 
@@ -144,7 +149,7 @@ class VideoTracker:
         """Carry the tracks into a frame; in a key frame, settle them with what was found."""
         t = self._time
         for track_id, track in list(self._alive.items()):
-            if t - track.last_seen > self._rules.max_gap:
+            if t - track.last_seen - 1 > self._rules.max_gap:
                 self._end(track_id)
         embedding = self._memory.image.embed(frame.image)
         followed = [i for i, track in self._alive.items() if not track.lost]
@@ -205,7 +210,8 @@ class VideoTracker:
             result.sightings[track_id] = Sighting(track_id, logits[row], score, "detected")
         matched = {followed[row] for row, _ in pairs}
         taken = {column for _, column in pairs}
-        returned = self._return_lost(t, embedding, found, matched, taken)
+        shown = {track_id for row, track_id in enumerate(followed) if masks[row].any()}
+        returned = self._return_lost(t, embedding, found, matched, taken, shown)
         for track_id, column in returned.items():
             self._bank.forget_moments(track_id)
             self._hit(track_id, t, found, column)
@@ -217,6 +223,7 @@ class VideoTracker:
             # Shown, but not `see`n: memory may draw what is gone somewhere else, and a wrong
             # place would mislead the search for it.
             if masks[row].any() and not track.lost and carried is not None:
+                track.last_seen = t
                 self._sight(result, track_id, carried, row, "propagated")
         born = self._births(t, found, taken | set(returned.values()), masks, followed, result)
         anchored |= returned | born
@@ -228,6 +235,7 @@ class VideoTracker:
                     _rows(carried, going_on),
                 )  # fmt: skip
         self._merge_duplicates(result, matched)
+        anchored = {i: column for i, column in anchored.items() if i in self._alive}
         if anchored:
             self._anchor(result, embedding, anchored, found, new={**returned, **born})
 
@@ -243,7 +251,13 @@ class VideoTracker:
         )
 
     def _return_lost(
-        self, t: int, embedding: Embedding, found: _Found, matched: set[int], taken: set[int]
+        self,
+        t: int,
+        embedding: Embedding,
+        found: _Found,
+        matched: set[int],
+        taken: set[int],
+        shown: set[int],
     ) -> dict[int, int]:
         """Tracks the detections overlap nowhere, found again near where they should be."""
         missing = [i for i in self._alive if i not in matched]
@@ -264,7 +278,9 @@ class VideoTracker:
             np.array([_size(b) for b in boxes]),
         )
         # The longer it was away, the less its old motion says.
-        slack = 1 + np.array([t - track.last_seen for track in tracks]) / 10
+        slack = 1 + np.array([t - track.placed for track in tracks]) / 10
+        # One that memory still draws is let go of only for what is very near where it should be.
+        slack[[track.track_id in shown for track in tracks]] /= 3
         larger = np.maximum(sizes[:, None], found_sizes[None])
         apart = np.linalg.norm(expected[:, None] - centres[None], axis=2)
         same = (
@@ -291,12 +307,19 @@ class VideoTracker:
         iou, inside = overlaps(found.masks, held)
         same_class = found.class_ids[:, None] == np.array(classes)[None]
         another = (iou >= self._rules.match_iou) | (same_class & (inside >= self._rules.inside))
-        born = {}
-        for column in range(len(found)):
+        twins, within = overlaps(found.masks, found.masks)
+        mates = found.class_ids[:, None] == found.class_ids[None]
+        same = (twins >= self._rules.match_iou) | (mates & (within >= self._rules.inside))
+        born: dict[int, int] = {}
+        for column in range(len(found)):  # the best first
             sure = found.scores[column] >= self._rules.birth_score
             if column in taken or not sure or another[column].any():
                 continue
-            track = Track(len(self._tracks) + 1, born=t, last_seen=t, box=found.mask_boxes[column])
+            if same[column, list(born.values())].any():
+                continue
+            track = Track(
+                len(self._tracks) + 1, last_seen=t, placed=t, box=found.mask_boxes[column]
+            )
             self._tracks[track.track_id] = self._alive[track.track_id] = track
             self._hit(track.track_id, t, found, column)
             born[track.track_id] = column
@@ -317,6 +340,7 @@ class VideoTracker:
                     continue
                 if iou[older, younger] >= self._rules.duplicate_iou:
                     self._alive[pair[1]].merged_into = pair[0]
+                    self._alive[pair[0]].absorb(self._alive[pair[1]])
                     self._end(pair[1])
                     del result.sightings[pair[1]]
 

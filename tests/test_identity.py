@@ -91,7 +91,7 @@ def test_a_lost_object_returns_to_the_nearest_of_its_class_and_size():
 
 
 def track(**changes) -> Track:
-    made = Track(1, born=0, last_seen=0, box=np.array([0.0, 0, 10, 10]))
+    made = Track(1, last_seen=0, placed=0, box=np.array([0.0, 0, 10, 10]))
     made.hit(2, "red car", 0.5, sure=True)
     for key, value in changes.items():
         setattr(made, key, value)

@@ -124,3 +124,16 @@ def test_a_folder_without_numbered_images_has_no_frames(tmp_path):
     touch(tmp_path, "cover.jpg")
     with pytest.raises(ConfigError, match="looked for frames"):
         discover(str(tmp_path), kind="frames")
+
+
+def test_what_earlier_runs_wrote_and_hidden_files_are_left_out(tmp_path):
+    touch(tmp_path, "a.jpg", "runs/x/config.yaml", "runs/x/records/p", "runs/x/contact_sheet.png")
+    touch(tmp_path, "._b.jpg", ".trash/c.jpg", "runs/x/exports/coco/images/a.jpg")
+    assert names(tmp_path) == ["a.jpg"]
+    assert names(tmp_path / "**" / "*.jpg") == ["a.jpg"]
+
+
+@pytest.mark.parametrize("path", ["", " ", "~nobody-of-that-name/x"])
+def test_paths_that_lead_nowhere(path):
+    with pytest.raises(ConfigError):
+        discover(path)

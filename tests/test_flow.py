@@ -15,7 +15,8 @@ from PIL import Image as PilImage
 import annotate
 from annotate import assemble, job, records, runner
 from annotate.config import AnnotateCommand, compose, typed
-from annotate.errors import ConfigError
+from annotate.demo import ensure_demo
+from annotate.errors import ConfigError, StorageError
 from annotate.evaluate import average_precision
 from annotate.scenes import Clip
 from annotate.video import VideoWriter
@@ -188,6 +189,34 @@ def test_videos_are_tracked_and_a_damaged_one_says_so(clips, demo, tmp_path):
     coco = json.loads((run.path / "exports/coco/instances.json").read_text())
     assert {v["name"] for v in coco["videos"]} >= {"whole.mp4"}
     assert all(a["track_id"] >= 1 for a in coco["annotations"])
+
+
+def test_a_bad_picture_among_frames_costs_only_itself(clips, demo, tmp_path):
+    folder = tmp_path / "frames" / "seq"
+    folder.mkdir(parents=True)
+    clip = Clip(4, (96, 96), objects=2)
+    for t in range(6):
+        PilImage.fromarray(clip.frame(t).image).save(folder / f"{t:03d}.png")
+    (folder / "002.png").write_bytes(b"no picture")
+    asked = settings(tmp_path / "frames", tmp_path / "run", demo, "dataset.kind=frames")
+    assert job.annotate_dataset(asked).counts.failed == 1
+    found = {r.frame_index: r.status for r in annotate.Run.open(tmp_path / "run").frames()}
+    assert found == {0: "ok", 1: "ok", 2: "failed", 3: "ok", 4: "ok", 5: "ok"}
+
+
+def test_the_demo_does_not_replace_what_is_there(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "precious.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="in the way of the demo"):
+        ensure_demo(tmp_path / "photos")
+    assert (tmp_path / "photos" / "precious.txt").read_text() == "mine"
+
+
+def test_a_damaged_run_folder_is_named(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").write_text("")
+    with pytest.raises(StorageError, match=r"config\.yaml: damaged"):
+        annotate.Run.open(tmp_path / "run")
 
 
 def test_a_clip_from_python(clips):

@@ -232,3 +232,76 @@ def test_no_id_is_used_twice_in_a_frame(tiny_sam, grounder):
 
 def test_no_frames_no_records(tiny_sam, grounder):
     assert run(tiny_sam, grounder, []) == []
+
+
+CIRCLE = (40, 60, 80, 100, 0.6, 0)  # a detection of the circle at (60, 80)
+
+
+def test_max_gap_counts_the_frames_it_is_unseen(tiny_sam):
+    rules = replace(RULES, max_gap=4, min_hits=1)
+    for gap, ids_seen in ((4, {1}), (5, {1, 2})):
+        hidden = range(6, 6 + gap)
+        pictures = [
+            picture(*([] if t in hidden else [("red circle", 60, 80)])) for t in range(6 + gap + 6)
+        ]
+        detector = Fixed([said() if t in hidden else said(CIRCLE) for t in range(len(pictures))])
+        records = run(tiny_sam, detector, pictures, rules)
+        assert set().union(*ids(records, "red circle")) == ids_seen
+
+
+def test_a_track_in_sight_is_not_stolen_by_a_class_mate_nearby(tiny_sam):
+    mate = (98, 60, 138, 100, 0.6, 0)
+    pictures = [
+        picture(("red circle", 60, 80), *([("red circle", 118, 80)] if t >= 6 else []))
+        for t in range(14)
+    ]
+    detector = Fixed(
+        [said(mate) if t == 6 else said(CIRCLE, *([mate] if t > 6 else [])) for t in range(14)]
+    )
+    records = run(tiny_sam, detector, pictures)
+    first = {r.frame_index: i for r in records for i in r.instances if i.track_id == 1}
+    assert all(first[t].box_xyxy[0] < 60 for t in first), "id 1 went over to the other circle"
+
+
+def test_two_boxes_on_one_object_are_one_track(tiny_sam):
+    second = (40, 60, 80, 84, 0.5, 0)
+    pictures = [picture(("red circle", 60, 80))] * 8
+    records = run(tiny_sam, Fixed([said(CIRCLE, second)] * 8), pictures)
+    assert [len(r.instances) for r in records] == [1] * 8
+
+
+@pytest.mark.parametrize(("hits", "kept"), [((5,), False), ((5, 7), False), ((4, 5, 6), True)])
+def test_a_track_needs_its_detections_however_it_ends(tiny_sam, hits, kept):
+    other = (172, 92, 208, 128, 0.6, 1)
+    pictures = [picture(("red circle", 60, 80), ("blue square", 190, 110))] * 14
+    detector = Fixed([said(CIRCLE, *([other] if t in hits else [])) for t in range(14)])
+    records = run(tiny_sam, detector, pictures)
+    assert any(ids(records, "blue square")) == kept
+
+
+def test_merged_tracks_come_out_once():
+    from annotate.identity import Track
+    from annotate.pipeline import ok_record
+    from annotate.types import Instance, Rle
+
+    mask = Rle(geometry.encode_masks(np.ones((1, 4, 4), bool))[0], (4, 4))
+
+    def draft(index: int, *track_ids: int) -> FrameRecord:
+        instances = tuple(
+            Instance("", 0, "", 0.0, (0.0, 0.0, 4.0, 4.0), mask, 16, 0.5, track_id=i)
+            for i in track_ids
+        )
+        return ok_record(Frame(ITEM, np.zeros((4, 4, 3), np.uint8), index), instances)
+
+    class Finished:
+        def kept(self) -> dict[int, Track]:
+            tracks = {i: Track(i, last_seen=0, placed=0) for i in (1, 2, 3)}
+            for track in tracks.values():
+                track.hit(0, "red circle", 0.5, sure=True)
+            tracks[2].merged_into = tracks[3].merged_into = 1
+            tracks[1].hidden = [(1, 1)]
+            return tracks
+
+    passing = VideoPass(Finished(), [], SEGMENT)  # type: ignore[arg-type]
+    settled = list(passing.settled([draft(0, 1, 2), draft(1, 1, 2), draft(2, 2, 3)]))
+    assert [[i.track_id for i in r.instances] for r in settled] == [[1], [1], [1]]

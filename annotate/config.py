@@ -200,9 +200,12 @@ def typed(config: DictConfig, schema: type[T]) -> T:
 
 
 def show_config(config: DictConfig, config_name: str) -> str:
-    """What `--help` prints: the shipped config with its comments, then the composed values."""
-    source = (conf_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
-    return f"{source}\n# composed with the arguments given:\n{OmegaConf.to_yaml(config)}"
+    """What `--help` prints: the shipped files with their comments, then the composed values."""
+    root = conf_dir()
+    groups = ("dataset/path", "export/default", "ground/fast", "segment/fast", "track/sam2")
+    names = [config_name, *(g for g in groups if g.split("/")[0] in config and config_name != g)]
+    files = [f"# {name}.yaml\n{(root / f'{name}.yaml').read_text('utf-8')}" for name in names]
+    return "\n".join([*files, "# composed with the arguments given", OmegaConf.to_yaml(config)])
 
 
 def _split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str], bool]:

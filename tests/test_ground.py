@@ -3,9 +3,10 @@ import pytest
 import torch
 
 from annotate.errors import ConfigError, PromptError
-from annotate.ground import Grounder, GroundRules, split_classes
+from annotate.ground import Grounder, GroundRules, _candidates, split_classes
 from annotate.prompts import load_prompts
 from annotate.scenes import draw_still
+from annotate.types import ClassList, ClassSpec
 
 RULES = GroundRules(floor=0.1, pooling="mean", nms_iou=0.7, cross_class_iou=0.9, max_detections=300)
 PHRASES = ["red circle", "blue square", "green triangle", "yellow cross", "purple ring"]
@@ -112,17 +113,15 @@ def test_synonyms_share_a_class_and_say_which_phrase_found_it(tiny_dino):
 
 
 def test_negatives_speak_against_their_class(tiny_dino):
-    plain = Grounder(tiny_dino, load_prompts(["shape: red object"]), RULES)
-    from annotate.types import ClassList, ClassSpec
-
-    wary = ClassList((ClassSpec("shape", ("red object",), negatives=("red circle",)),))
-    wary_grounder = Grounder(tiny_dino, wary, RULES)
-    seen = suppressed = 0
-    for seed in range(100, 112):
-        drawn = draw_still(seed, (256, 256), combos=[("red", "circle")], max_objects=2)
-        seen += len(plain.find([drawn.image])[0])
-        suppressed += len(wary_grounder.find([drawn.image])[0])
-    assert suppressed < seen / 2
+    classes = ClassList((ClassSpec("cat", ("tabby", "kitten"), negatives=("dog",)),))
+    (chunk,) = Grounder(tiny_dino, classes, RULES)._chunks
+    assert chunk.phrases == ("tabby", "kitten", "dog")
+    boxes = torch.rand(4, 4)
+    scores = torch.tensor([[0.6, 0.2, 0.5], [0.2, 0.4, 0.5], [0.2, 0.4, 0.3], [0.0, 0.05, 0.0]])
+    found = _candidates(chunk, boxes, scores, RULES.floor)
+    assert found.scores.tolist() == pytest.approx([0.6, 0.4])
+    assert found.phrases == ["tabby", "kitten"]
+    assert torch.equal(found.boxes, boxes[[0, 2]])
 
 
 def test_long_lists_are_split_evenly_on_class_boundaries(tiny_dino):

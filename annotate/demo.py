@@ -18,7 +18,7 @@ from annotate.scenes import COLOURS, SHAPES, TRAIN_COMBOS, Clip, Scene, draw_sti
 
 STILLS = 24
 CLIPS = 4
-CLIP_FRAMES = 60
+CLIP_FRAMES = 48
 CLIP_FPS = 24
 STILL_SIZES = ((320, 240), (256, 256), (240, 320), (400, 300))  # width, height, px
 CLIP_SIZE = (320, 240)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -516,8 +515,6 @@ SPLIT = {"train": 0.5, "val": 0.3, "test": 0.2}
 @pytest.fixture(scope="module")
 def ultralytics_says(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What Ultralytics reads from exports of shapes (whole and split) and of nasty names."""
-    if find_spec("ultralytics") is None:
-        pytest.skip("needs ultralytics: pip install --no-deps ultralytics==8.4.190")
     folders = {name: tmp_path_factory.mktemp(name) for name in ("shapes", "split", "nasty")}
     shapes = make_run(folders["shapes"], shape_records())
     split = make_run(folders["split"], shape_records())

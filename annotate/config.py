@@ -63,6 +63,7 @@ class TrackSettings:
     birth_score: float = MISSING
     match_iou: float = MISSING
     inside: float = MISSING
+    motion: float = MISSING
     drift_iou: float = MISSING
     duplicate_iou: float = MISSING
     max_gap: int = MISSING

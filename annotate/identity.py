@@ -30,6 +30,7 @@ class TrackRules:
     birth_score: float  # detector score from which an unknown object becomes a track, 0..1
     match_iou: float  # mask IoU from which a detection is the track's object, 0..1
     inside: float  # share of the smaller mask in the larger from which a same-class pair matches
+    motion: float  # weight of where motion leads against where memory looks
     drift_iou: float  # below this IoU to its sure detection a track is anchored anew, 0..1
     duplicate_iou: float  # two tracks that overlap more are one object, 0..1
     max_gap: int  # frames an unseen object is waited for
@@ -50,6 +51,7 @@ class TrackRules:
         one_of("track.prompt", self.prompt, PROMPTS)
         for share in ("birth_score", "match_iou", "inside", "drift_iou", "duplicate_iou", "cut"):
             in_range(f"track.{share}", getattr(self, share), 0, 1)
+        in_range("track.motion", self.motion, 0)
         in_range("track.max_gap", self.max_gap, 0)
         in_range("track.max_misses", self.max_misses, 1)
         in_range("track.min_hits", self.min_hits, 1)
@@ -72,8 +74,10 @@ class Track:
     sure_hits: int = 0  # those that could have given birth
     sure_sum: float = 0.0  # of their scores
     box: Floats = field(default_factory=lambda: np.zeros(4))  # xyxy px, when last seen
+    mask: Bools = field(default_factory=lambda: np.zeros((0, 0), bool))  # (g, g), when last seen
     velocity: Floats = field(default_factory=lambda: np.zeros(2))  # px per frame
     hidden: list[tuple[int, int]] = field(default_factory=list)  # frames (first, last) taken back
+    beside: set[int] = field(default_factory=set)  # tracks detected in one frame with it
     merged_into: int | None = None
 
     @property
@@ -95,13 +99,13 @@ class Track:
         """Mean score of its sure detections: weak ones confirm a track, they do not weaken it."""
         return self.sure_sum / self.sure_hits
 
-    def see(self, frame: int, box_xyxy: Floats) -> None:
-        """The object is at `box_xyxy` in `frame`."""
+    def see(self, frame: int, box_xyxy: Floats, mask: Bools) -> None:
+        """The object is at `box_xyxy` in `frame`, `mask` (g, g) on the grid of comparison."""
         elapsed = frame - self.placed
         if elapsed > 0:
             step = (centre(box_xyxy) - centre(self.box)) / elapsed
             self.velocity = step if self.hits <= 1 else 0.6 * self.velocity + 0.4 * step
-        self.box, self.placed, self.last_seen = box_xyxy, frame, frame
+        self.box, self.mask, self.placed, self.last_seen = box_xyxy, mask, frame, frame
 
     def hit(self, class_id: int, phrase: str, score: float, *, sure: bool) -> None:
         """The detector found it in a key frame."""
@@ -127,6 +131,16 @@ class Track:
         """Where its centre should be in `frame` if it kept moving."""
         return centre(self.box) + self.velocity * (frame - self.placed)
 
+    def expected_mask(self, frame: int, size_wh: tuple[float, float]) -> Bools:
+        """Its mask (g, g) in `frame` if it kept its form and motion; `size_wh` is the frame's."""
+        dx, dy = self.velocity * (frame - self.placed) / np.array(size_wh) * self.mask.shape[::-1]
+        return shifted(self.mask, round(float(dx)), round(float(dy)))
+
+    def rest(self) -> None:
+        """Let go of what only a track that may be seen again needs."""
+        self.mask = np.zeros((0, 0), bool)
+        self.beside = set()
+
     def absorb(self, other: Track) -> None:
         """Take over the detections of a track that turned out to be the same object."""
         self.votes.update(other.votes)
@@ -139,6 +153,17 @@ class Track:
 def centre(box_xyxy: Floats) -> Floats:
     """Centre (x, y) of a box."""
     return np.asarray((box_xyxy[:2] + box_xyxy[2:]) / 2, float)
+
+
+def shifted(mask_hw: Bools, dx: int, dy: int) -> Bools:
+    """A mask moved by whole pixels; what leaves the grid is lost."""
+    h, w = mask_hw.shape
+    moved = np.zeros_like(mask_hw)
+    rows, columns = slice(max(dy, 0), h + min(dy, 0)), slice(max(dx, 0), w + min(dx, 0))
+    back = slice(max(-dy, 0), h + min(-dy, 0)), slice(max(-dx, 0), w + min(-dx, 0))
+    if abs(dy) < h and abs(dx) < w:
+        moved[rows, columns] = mask_hw[back]
+    return moved
 
 
 def overlaps(masks: Bools, others: Bools) -> tuple[Floats, Floats]:

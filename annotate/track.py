@@ -42,6 +42,11 @@ MAX_ANCHORS = 4  # prompted frames remembered per object: the first, and the new
 THUMBNAIL = 32  # side, px
 WINDOW = 32  # frames read ahead so that key frames share a forward
 POINTS = 3  # per object, for `track.prompt=point`
+KEPT_EMBEDDINGS = 32  # of frames between key frames; further ones are embedded again when needed
+
+
+Memory = tuple[Tensor, Tensor]
+"""What remembers one track in one frame: mask memory (m, s, s) and object pointer (c,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class TrackedFrame:
     frame: Frame
     key: bool  # it was grounded
     sightings: dict[int, Sighting] = field(default_factory=dict)  # by track id
+    embedding: Embedding | None = None  # while the frame may be looked at again
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ class VideoTracker:
             self._end(track_id)
 
     def _end(self, track_id: int) -> None:
-        del self._alive[track_id]
+        self._alive.pop(track_id).rest()
         self._bank.forget(track_id)
 
     def _step(self, frame: Frame, detections: Detections | None) -> TrackedFrame:
@@ -158,6 +164,8 @@ class VideoTracker:
             carried = self._memory.carry(embedding, self._bank, followed, t)
         result = TrackedFrame(frame, key=detections is not None)
         if detections is None:
+            if len(self._held) <= KEPT_EMBEDDINGS:
+                result.embedding = embedding
             if carried is not None:
                 self._follow(result, embedding, followed, carried)
         else:
@@ -171,7 +179,7 @@ class VideoTracker:
         masks, boxes = _on_grid(carried.logits, embedding.size_hw)
         for row, track_id in enumerate(followed):
             if masks[row].any() and float(carried.present[row]) > 0:
-                self._alive[track_id].see(self._time, boxes[row])
+                self._alive[track_id].see(self._time, boxes[row], _square(masks[row]))
                 self._sight(result, track_id, carried, row, "propagated")
         self._remember(embedding, followed, carried.logits, carried)
 
@@ -190,18 +198,22 @@ class VideoTracker:
         if carried is not None:
             masks, _ = _on_grid(carried.logits, embedding.size_hw)
             masks &= (carried.present > 0).cpu().numpy()[:, None]
-        iou, inside = overlaps(masks, found.masks)
+        carried_iou, inside = overlaps(masks, found.masks)
+        iou, inside = self._with_motion(followed, found, embedding.size_hw, carried_iou, inside)
         classes = np.array([self._alive[i].class_id for i in followed])
         same_class = classes[:, None] == found.class_ids[None]
         pairs = assign(iou, inside, same_class, found.scores, rules)
         anchored: dict[int, int] = {}  # track id -> detection that prompts it
+        confirmed: set[int] = set()
         logits = carried.logits.clone() if carried is not None else None
         for row, column in pairs:
             track_id, sure = followed[row], found.scores[column] >= rules.birth_score
-            drifted = iou[row, column] < rules.drift_iou and sure
+            drifted = carried_iou[row, column] < rules.drift_iou and sure
             assert carried is not None and logits is not None
             better = found.ious[column] >= float(carried.ious[row])
             self._hit(track_id, t, found, column)
+            if sure:
+                confirmed.add(track_id)
             if drifted:
                 anchored[track_id] = column
             if drifted or better:
@@ -209,6 +221,8 @@ class VideoTracker:
             score = max(float(found.ious[column]), float(carried.ious[row]))
             result.sightings[track_id] = Sighting(track_id, logits[row], score, "detected")
         matched = {followed[row] for row, _ in pairs}
+        for track_id in confirmed:
+            self._alive[track_id].beside |= confirmed - {track_id}
         taken = {column for _, column in pairs}
         shown = {track_id for row, track_id in enumerate(followed) if masks[row].any()}
         returned = self._return_lost(t, embedding, found, matched, taken, shown)
@@ -227,21 +241,47 @@ class VideoTracker:
                 self._sight(result, track_id, carried, row, "propagated")
         born = self._births(t, found, taken | set(returned.values()), masks, followed, result)
         anchored |= returned | born
+        back: dict[int, Memory] = {}
         if carried is not None and logits is not None:
             going_on = [r for r, i in enumerate(followed) if i not in anchored and i in self._alive]
             if going_on:
-                self._remember(
-                    embedding, [followed[r] for r in going_on], logits[going_on],
-                    _rows(carried, going_on),
-                )  # fmt: skip
-        self._merge_duplicates(result, matched)
+                ids, said = [followed[r] for r in going_on], _rows(carried, going_on)
+                features = self._remember(embedding, ids, logits[going_on], said)
+                back |= _memories(ids, features, said.pointers)
+        self._resolve_duplicates(result, matched)
         anchored = {i: column for i, column in anchored.items() if i in self._alive}
         if anchored:
-            self._anchor(result, embedding, anchored, found, new={**returned, **born})
+            back |= self._anchor(result, embedding, anchored, found)
+        seeds = {*confirmed, *returned, *born} & self._alive.keys()
+        self._carry_back({i: m for i, m in back.items() if i in seeds}, set(born), set(returned))
+
+    def _with_motion(
+        self,
+        followed: Sequence[int],
+        found: _Found,
+        size_hw: tuple[int, int],
+        iou: Floats,
+        inside: Floats,
+    ) -> tuple[Floats, Floats]:
+        """Overlaps of carried masks with detections, averaged with those of the expected masks.
+
+        Memory knows looks, motion knows places: twins that cross are told apart by the latter.
+        """
+        if not iou.size:
+            return iou, inside
+        tracks = [self._alive[i] for i in followed]
+        expected = [track.expected_mask(self._time, size_hw[::-1]) for track in tracks]
+        moved_iou, moved_inside = overlaps(np.stack(expected).reshape(len(tracks), -1), found.masks)
+        # The longer a track is unseen, the less its motion says.
+        unseen = np.array([self._time - track.placed - 1 for track in tracks])
+        trust = self._rules.motion * 0.8 ** unseen[:, None]
+        return (iou + trust * moved_iou) / (1 + trust), (inside + trust * moved_inside) / (
+            1 + trust
+        )
 
     def _hit(self, track_id: int, t: int, found: _Found, column: int) -> None:
         track = self._alive[track_id]
-        track.see(t, found.mask_boxes[column])
+        track.see(t, found.mask_boxes[column], _square(found.masks[column]))
         score = float(found.scores[column])
         track.hit(
             int(found.class_ids[column]),
@@ -325,8 +365,13 @@ class VideoTracker:
             born[track.track_id] = column
         return born
 
-    def _merge_duplicates(self, result: TrackedFrame, matched: set[int]) -> None:
-        """End the younger of two tracks that hold one object, unless both were detected."""
+    def _resolve_duplicates(self, result: TrackedFrame, matched: set[int]) -> None:
+        """Let one of two tracks go that lie on one object, unless both were detected.
+
+        Tracks that were ever detected side by side are two objects: the one that is not detected
+        now is out of sight, and memory has put its mask on the other. Else they are one object
+        under two ids, and the elder takes over.
+        """
         ids = sorted(i for i in result.sightings if i in self._alive)
         if len(ids) < 2:
             return
@@ -336,13 +381,21 @@ class VideoTracker:
         for younger in range(1, len(ids)):
             for older in range(younger):
                 pair = ids[older], ids[younger]
-                if not set(pair) <= self._alive.keys() or set(pair) <= matched:
+                if not set(pair) <= result.sightings.keys() or set(pair) <= matched:
                     continue
-                if iou[older, younger] >= self._rules.duplicate_iou:
-                    self._alive[pair[1]].merged_into = pair[0]
-                    self._alive[pair[0]].absorb(self._alive[pair[1]])
-                    self._end(pair[1])
-                    del result.sightings[pair[1]]
+                if iou[older, younger] < self._rules.duplicate_iou:
+                    continue
+                first, second = (self._alive[i] for i in pair)
+                if second.track_id in first.beside:
+                    doubtful = min(
+                        pair, key=lambda i: (i in matched, result.sightings[i].mask_score)
+                    )
+                    del result.sightings[doubtful]
+                else:
+                    second.merged_into = first.track_id
+                    first.absorb(second)
+                    self._end(second.track_id)
+                    del result.sightings[second.track_id]
 
     def _anchor(
         self,
@@ -350,54 +403,67 @@ class VideoTracker:
         embedding: Embedding,
         anchored: dict[int, int],
         found: _Found,
-        new: dict[int, int],
-    ) -> None:
-        """Prompt SAM 2 with detections, and fill new tracks back to where they first appear."""
+    ) -> dict[int, Memory]:
+        """Prompt tracks with their detections; how each is remembered."""
         ids, columns = list(anchored), list(anchored.values())
         seeded = self._seed(result.frame, embedding, found, columns)
         features = self._memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
         for row, track_id in enumerate(ids):
             self._bank.anchor(track_id, self._time, features[row], seeded.pointers[row])
             self._sight(result, track_id, seeded, row, "detected", float(found.ious[columns[row]]))
-        rows = [ids.index(i) for i in new]
-        if rows:
-            self._fill_back([ids[r] for r in rows], features[rows], seeded.pointers[rows])
+        return _memories(ids, features, seeded.pointers)
 
-    def _fill_back(self, ids: list[int], features: Tensor, pointers: Tensor) -> None:
-        """Carry new tracks backwards through the frames since the last key frame."""
+    def _carry_back(self, seeds: dict[int, Memory], born: set[int], returned: set[int]) -> None:
+        """Carry tracks backwards through the frames since the last key frame.
+
+        In the nearer half of them, what was seen of a track just now tells more than what was seen
+        at the key frame before. Tracks born or found again now go on to where they first appear.
+        """
+        between = [tracked for tracked in reversed(self._held) if not tracked.key]
         bank = self._memory.bank(max_anchors=1)
-        for row, track_id in enumerate(ids):
-            bank.anchor(track_id, 0, features[row], pointers[row])
-        for ago, tracked in enumerate(reversed(self._held), start=1):
-            if tracked.key or not ids:
-                return
-            embedding = self._memory.image.embed(tracked.frame.image)
-            carried = self._memory.carry(embedding, bank, ids, ago)
-            masks, _ = _on_grid(carried.logits, embedding.size_hw)
-            here = list(tracked.sightings.values())
-            others = np.zeros((0, GRID * GRID), bool)
-            if here:
-                others, _ = _on_grid(torch.stack([s.logits for s in here]), embedding.size_hw)
-            iou, _ = overlaps(masks, others)
-            clash = iou.max(1, initial=0) >= self._rules.match_iou
-            going_on = [
-                r
-                for r, track_id in enumerate(ids)
-                if masks[r].any()
-                and float(carried.present[r]) > 0
-                and not clash[r]
-                and track_id not in tracked.sightings
-            ]
-            ids = [ids[r] for r in going_on]
+        for track_id, (features, pointer) in seeds.items():
+            bank.anchor(track_id, 0, features, pointer)
+        ids = list(seeds)
+        for ago, tracked in enumerate(between, start=1):
+            nearer = ago <= len(between) // 2
+            ids = [i for i in ids if nearer or i in born or i in returned]
             if not ids:
                 return
-            carried = _rows(carried, going_on)
+            embedding = tracked.embedding or self._memory.image.embed(tracked.frame.image)
+            carried = self._memory.carry(embedding, bank, ids, ago)
+            masks, _ = _on_grid(carried.logits, embedding.size_hw)
+            shown = masks.any(1) & (carried.present > 0).cpu().numpy()
+            free = shown & ~self._clashes(tracked, embedding, ids, masks)
+            going_on = []
             for row, track_id in enumerate(ids):
-                self._sight(tracked, track_id, carried, row, "backfilled")
-            encoded = self._memory.encode(
-                embedding, carried.logits, carried.present, prompted=False
-            )
-            bank.remember(ago, ids, encoded, carried.pointers)
+                known = track_id in tracked.sightings
+                overrules = nearer and track_id not in born
+                if overrules and known and not shown[row]:
+                    del tracked.sightings[track_id]
+                elif free[row] and (overrules or not known):
+                    origin: Origin = "propagated" if known else "backfilled"
+                    self._sight(tracked, track_id, carried, row, origin)
+                elif not overrules:
+                    continue
+                going_on.append(row)
+            ids = [ids[r] for r in going_on]
+            if ids:
+                said = _rows(carried, going_on)
+                encoded = self._memory.encode(embedding, said.logits, said.present, prompted=False)
+                bank.remember(ago, ids, encoded, said.pointers)
+
+    def _clashes(
+        self, tracked: TrackedFrame, embedding: Embedding, ids: Sequence[int], masks: Bools
+    ) -> Bools:
+        """Which of the masks (k, p) of the tracks `ids` lie where another track is seen, (k,)."""
+        others = list(tracked.sightings)
+        if not others:
+            return np.zeros(len(ids), bool)
+        logits = torch.stack([tracked.sightings[i].logits for i in others])
+        iou, _ = overlaps(masks, _on_grid(logits, embedding.size_hw)[0])
+        another = np.array(ids)[:, None] != np.array(others)[None]
+        clashes: Bools = ((iou >= self._rules.match_iou) & another).any(1)
+        return clashes
 
     def _seed(
         self, frame: Frame, embedding: Embedding, found: _Found, columns: Sequence[int]
@@ -444,9 +510,10 @@ class VideoTracker:
         ids: Sequence[int],
         logits: Tensor,
         carried: Prediction,
-    ) -> None:
+    ) -> Tensor:
         features = self._memory.encode(embedding, logits, carried.present, prompted=False)
         self._bank.remember(self._time, ids, features, carried.pointers)
+        return features
 
     @staticmethod
     def _sight(
@@ -459,6 +526,10 @@ class VideoTracker:
     ) -> None:
         score = float(said.ious[row]) if mask_score is None else mask_score
         tracked.sightings[track_id] = Sighting(track_id, said.logits[row], score, origin)
+
+
+def _memories(ids: Sequence[int], features: Tensor, pointers: Tensor) -> dict[int, Memory]:
+    return {track_id: (features[row], pointers[row]) for row, track_id in enumerate(ids)}
 
 
 def _rows(said: Prediction, rows: Sequence[int]) -> Prediction:
@@ -477,6 +548,10 @@ def _on_grid(logits_kss: Tensor, size_hw: tuple[int, int]) -> tuple[Bools, Float
     h, w = size_hw
     boxes = mask_boxes(masks) * (np.array([w, h, w, h]) / GRID)
     return masks.reshape(len(masks), -1), boxes
+
+
+def _square(mask: Bools) -> Bools:
+    return mask.reshape(GRID, GRID)
 
 
 def _size(box_xyxy: Floats) -> float:

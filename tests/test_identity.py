@@ -14,6 +14,7 @@ from annotate.identity import (
     keep,
     overlaps,
     reassign_lost,
+    shifted,
 )
 
 RULES = TrackRules(
@@ -21,6 +22,7 @@ RULES = TrackRules(
     birth_score=0.35,
     match_iou=0.4,
     inside=0.8,
+    motion=1.0,
     drift_iou=0.7,
     duplicate_iou=0.85,
     max_gap=30,
@@ -139,8 +141,29 @@ def test_it_is_expected_where_its_motion_leads():
     made = track()
     for frame in range(1, 11):
         made.hit(2, "red car", 0.5, sure=True)
-        made.see(frame, np.array([4.0 * frame, 0, 4.0 * frame + 10, 10]))
+        made.see(frame, np.array([4.0 * frame, 0, 4.0 * frame + 10, 10]), MASK)
     np.testing.assert_allclose(made.expected_at(15), [65, 5], atol=1)
+    # 20 px to the right on a frame 80 px wide is a quarter of the grid.
+    np.testing.assert_array_equal(made.expected_mask(15, (80, 80)), shifted(MASK, 2, 0))
+
+
+MASK = np.zeros((8, 8), bool)
+MASK[2:5, 1:4] = True
+
+
+@pytest.mark.parametrize(
+    ("dx", "dy"), [(0, 0), (2, 1), (-1, -2), (3, -2), (6, 0), (0, 9), (-20, 3)]
+)
+def test_a_shifted_mask_loses_what_leaves_the_grid(dx, dy):
+    moved = {(y + dy, x + dx) for y, x in np.argwhere(MASK)}
+    expected = {(y, x) for y, x in moved if 0 <= y < 8 and 0 <= x < 8}
+    assert {(y, x) for y, x in np.argwhere(shifted(MASK, dx, dy))} == expected
+
+
+def test_a_track_at_rest_holds_no_masks():
+    made = track(mask=MASK, beside={2, 3})
+    made.rest()
+    assert made.mask.size == 0 and not made.beside
 
 
 @pytest.mark.parametrize(

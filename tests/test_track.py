@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from annotate import geometry
 from annotate.ground import Grounder
-from annotate.identity import TrackRules
+from annotate.identity import Track, TrackRules
 from annotate.models.sam2_memory import Sam2Memory
 from annotate.pipeline import VideoPass
 from annotate.prompts import load_prompts
 from annotate.scenes import draw_still
 from annotate.segment import SegmentRules
-from annotate.track import VideoTracker
+from annotate.track import Sighting, TrackedFrame, VideoTracker
 from annotate.types import Detections, Frame, FrameRecord, Item
 from tests.test_ground import RULES as GROUND
 from tests.test_identity import RULES
@@ -86,6 +87,56 @@ def test_two_objects_that_cross_keep_their_ids(tiny_sam, grounder):
     for name in ("red circle", "blue square"):
         seen = set().union(*ids(records, name))
         assert len(seen) == 1, f"{name}: {seen}"
+
+
+def seen_boxes(*centres: tuple[float, float]) -> Detections:
+    """What a detector says of red circles, the last one in front: boxes of their visible parts."""
+    ys, xs = np.mgrid[0:H, 0:W] + 0.5
+    owner = np.zeros((H, W), int)
+    for number, (x, y) in enumerate(centres, start=1):
+        owner[(xs - x) ** 2 + (ys - y) ** 2 < 20**2] = number
+    masks = np.stack([owner == number for number in range(1, len(centres) + 1)])
+    boxes = geometry.mask_boxes(masks[masks.any((1, 2))])
+    return said(*[(*box, 0.6, 0) for box in boxes.tolist()])
+
+
+def test_twins_that_cross_keep_their_ids(tiny_sam):
+    paths = [((40 + 7 * t, 84), (212 - 7 * t, 96)) for t in range(25)]
+    pictures = [picture(*[("red circle", x, y) for x, y in path]) for path in paths]
+    records = run(tiny_sam, Fixed([seen_boxes(*path) for path in paths]), pictures)
+    sides = {}
+    for t in (0, 24):
+        left, right = sorted(records[t].instances, key=lambda i: i.box_xyxy[0])
+        sides[t] = left.track_id, right.track_id
+    assert sides[24] == sides[0][::-1]
+
+
+def test_what_a_later_key_frame_shows_overrules_memory_in_the_half_nearer_to_it(tiny_sam):
+    """A double stays behind when the circle jumps, and memory stays with it."""
+    stays, jumps = ("red circle", 60, 80), ("red circle", 130, 80)
+    pictures = [picture(*([stays] if t < 5 else [stays, jumps])) for t in range(9)]
+    detector = Fixed([seen_boxes((60, 80)), seen_boxes((130, 80))])
+    records = run(tiny_sam, detector, pictures, replace(RULES, reach=8.0), every=8)
+    for record, x in zip(records, [60] * 5 + [130] * 4, strict=True):
+        (instance,) = record.instances
+        assert instance.track_id == 1
+        assert abs(sum(instance.box_xyxy[::2]) / 2 - x) < 8, record.frame_index
+
+
+def test_the_masks_of_one_that_is_gone_are_not_merged_into_its_neighbour(tiny_sam):
+    """Detected side by side they are two objects, wherever memory draws the one that is hidden."""
+    tracker = VideoTracker(Sam2Memory(tiny_sam), Fixed([]), RULES, every=1, batch=1)
+    logits = torch.full((64, 64), -5.0)
+    logits[20:40, 20:40] = 5
+    shown = TrackedFrame(frames([picture()])[0], key=True)
+    for track_id in (1, 2):
+        track = Track(track_id, last_seen=0, placed=0, beside={1, 2} - {track_id})
+        track.hit(0, "red circle", 0.6, sure=True)
+        tracker._tracks[track_id] = tracker._alive[track_id] = track
+        shown.sightings[track_id] = Sighting(track_id, logits, 0.9, "propagated")
+    tracker._resolve_duplicates(shown, matched={2})
+    assert set(shown.sightings) == {2}
+    assert tracker._alive[2].merged_into is None
 
 
 @pytest.mark.parametrize("every", [1, 5])
@@ -280,7 +331,6 @@ def test_a_track_needs_its_detections_however_it_ends(tiny_sam, hits, kept):
 
 
 def test_merged_tracks_come_out_once():
-    from annotate.identity import Track
     from annotate.pipeline import ok_record
     from annotate.types import Instance, Rle
 

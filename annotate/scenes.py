@@ -12,7 +12,7 @@ Colours are RGB. Points are (x, y) pixels, y down; the centre of the first pixel
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -207,13 +207,16 @@ class Clip:
         sprites = (mover.sprite for mover in self._movers)
         return tuple(Track(i, s.colour, s.shape) for i, s in enumerate(sprites, start=1))
 
-    def frame(self, t: float) -> Scene:
-        """The picture at time `t` in frames (>= 0; fractions give in-between motion)."""
+    def frame(self, t: float, *, without: Collection[int] = ()) -> Scene:
+        """The picture at time `t` in frames (>= 0; fractions give in-between motion).
+
+        The tracks `without` are left out, as if they were not there.
+        """
         rng = np.random.default_rng([self._seed, _GRAIN, round(t * 1024)])
         canvas = _Canvas(self._background.copy())
-        for mover in self._movers:
+        for track_id, mover in enumerate(self._movers, start=1):
             sprite = mover.at(t, self._size_wh)
-            canvas.paint(sprite, _cut(sprite, self._size_wh))
+            canvas.paint(sprite, None if track_id in without else _cut(sprite, self._size_wh))
         if self._bar is not None:
             canvas.cover(self._bar)
         return canvas.finish(rng, gain=self._gain, grain=self._grain)

@@ -7,6 +7,8 @@ the two-stage proposals no gradient and cannot handle different prompts in one b
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +28,16 @@ from transformers import (
     GroundingDinoProcessor,
 )
 
-from annotate.scenes import COLOURS, SHAPES, TRAIN_COMBOS, Scene, draw_still
+from annotate.scenes import (
+    COLOURS,
+    SHAPES,
+    TRAIN_COMBOS,
+    Clip,
+    Combo,
+    Scene,
+    SceneObject,
+    draw_still,
+)
 from training.grounder_loss import Targets, decoder_loss, proposal_loss
 from training.loop import command_line, model_view, normalise, prepare_torch, scene_seed, train
 from training.prompts import Prompt, sample_prompt
@@ -57,6 +68,11 @@ _LONG_PROMPT_ODDS: Final = 0.2
 # Scenes of one to three combinations. Without them a model learns that a phrase has one object, and
 # finds one of two equal stars.
 _TWIN_ODDS: Final = 0.5
+# Frames of clips show objects half hidden, as stills never do.
+_CLIP_ODDS: Final = 0.5
+_CLIP_FRAMES: Final = 72
+# Of what is to be found: the share that is visible, and pixels a side as the model sees it.
+_LEAST_VISIBLE, _LEAST_SIDE_PX = 0.25, 5.0
 _VOCABULARY_SIZE: Final = 1100
 # transformers hard-codes [CLS], [SEP], "." and "?" as phrase separators under BERT's ids.
 _FIXED_IDS: Final = {
@@ -210,20 +226,38 @@ def _sample(
 ) -> tuple[np.ndarray, Prompt, np.ndarray]:
     """Picture, prompt, and the boxes of all objects as (n, 4) cxcywh in fractions of the side."""
     zoom = float(rng.choice(_ZOOMS))
-    drawn_wh = (round(size_wh[0] * zoom), round(size_wh[1] * zoom))
-    combos = TRAIN_COMBOS
+    scene = _draw_scene(rng, (round(size_wh[0] * zoom), round(size_wh[1] * zoom)))
+    objects = _worth_finding(scene, size_wh)
+    limit = int(rng.integers(15, 49) if long else rng.integers(6, 15))
+    prompt = sample_prompt(rng, objects, limit=limit, fill=long)
+    return model_view(rng, scene.image, size_wh), prompt, _boxes_cxcywh(objects, scene.image)
+
+
+def _draw_scene(rng: Generator, size_wh: tuple[int, int]) -> Scene:
+    combos: Sequence[Combo] = TRAIN_COMBOS
     if rng.random() < _TWIN_ODDS:
         chosen = rng.choice(len(TRAIN_COMBOS), size=int(rng.integers(1, 4)), replace=False)
         combos = [TRAIN_COMBOS[i] for i in chosen]
-    scene = draw_still(scene_seed(rng), drawn_wh, combos=combos, max_objects=8)
-    limit = int(rng.integers(15, 49) if long else rng.integers(6, 15))
-    prompt = sample_prompt(rng, scene.objects, limit=limit, fill=long)
-    return model_view(rng, scene.image, size_wh), prompt, _boxes_cxcywh(scene)
+    if rng.random() < _CLIP_ODDS:
+        clip = Clip(scene_seed(rng), size_wh, combos=combos)
+        return clip.frame(int(rng.integers(_CLIP_FRAMES)))
+    return draw_still(scene_seed(rng), size_wh, combos=combos, max_objects=8)
 
 
-def _boxes_cxcywh(scene: Scene) -> np.ndarray:
-    height, width = scene.image.shape[:2]
-    boxes = np.array([o.box_xyxy for o in scene.objects], np.float32).reshape(-1, 4)
+def _worth_finding(scene: Scene, size_wh: tuple[int, int]) -> list[SceneObject]:
+    """The objects of which enough is to be seen; the others are not asked for."""
+    scale = size_wh[1] / scene.image.shape[0]
+    return [
+        o
+        for o in scene.objects
+        if (area := o.area) >= _LEAST_VISIBLE * o.full_area
+        and math.sqrt(area) * scale >= _LEAST_SIDE_PX
+    ]
+
+
+def _boxes_cxcywh(objects: Sequence[SceneObject], image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    boxes = np.array([o.box_xyxy for o in objects], np.float32).reshape(-1, 4)
     boxes /= np.array([width, height, width, height], np.float32)
     low, high = boxes[:, :2], boxes[:, 2:]
     return np.concatenate([(low + high) / 2, high - low], axis=1)

@@ -32,9 +32,10 @@ _DRAWN: Final = ((256, 256), (256, 256), (320, 240), (240, 320), (400, 224), (22
 _IMAGES, _PROMPTS_EACH = 8, 5
 # From which progress on, clips and frames of a clip step. Short clips teach faster; long ones fill
 # the memory (7 frames, 16 pointers) as whole clips will, and show the model its own drift.
-_CLIP_STAGES: Final = ((0.0, 4, 6), (0.4, 2, 12))
+_CLIP_STAGES: Final = ((0.0, 4, 7), (0.4, 3, 12))
 _OBJECTS_EACH: Final = 4
-_CLIP_ODDS: Final = 0.4
+_CLIP_ODDS: Final = 0.75
+_GAP_ODDS, _BAR_ODDS, _ABSENCE_ODDS, _CUT_ODDS = 0.35, 0.5, 0.25, 0.04
 _CORRECTION_ODDS: Final = 0.25
 _MIN_AREA: Final = 80  # px of the squashed picture; less is not asked for
 _VISIBLE_AREA: Final = 30  # between none and this much, an object counts as neither seen nor gone
@@ -344,14 +345,14 @@ def _scene_with_objects(rng: Generator) -> tuple[Scene, list[BoolArray]]:
 
 def draw_clips(rng: Generator, *, clips: int, frames: int) -> ClipBatch:
     """Clips of a few frames, in a third of the batches with a gap after the first one."""
-    start = int(rng.integers(2, 26)) if rng.random() < 0.35 else 1
+    start = int(rng.integers(2, 26)) if rng.random() < _GAP_ODDS else 1
     times = [0, *range(start, start + frames - 1)]
     images: list[list[np.ndarray]] = []
     masks: list[list[BoolArray]] = []
     owners: list[int] = []
     while len(images) < clips:
         scenes, ids = _frames_with_objects(rng, times)
-        for track_id in ids[:_OBJECTS_EACH]:
+        for track_id in ids:
             masks.append([_mask_of(scene, track_id) for scene in scenes])
             owners.append(len(images))
         images.append([model_view(rng, scene.image, (SIDE, SIDE)) for scene in scenes])
@@ -360,29 +361,39 @@ def draw_clips(rng: Generator, *, clips: int, frames: int) -> ClipBatch:
 
 
 def _frames_with_objects(rng: Generator, times: Sequence[int]) -> tuple[list[Scene], list[int]]:
-    """Frames of a clip and the tracks to ask for, those first that are gone from some frame.
+    """Frames of a clip and the tracks to ask for, all of them in the first frame.
 
-    Left to chance an object is gone from one frame in two hundred, too few to learn to let go; so
-    a third of the clips are searched for.
+    Left to chance an object is gone from one frame in two hundred, too few to learn to let go: so
+    some are taken out for a while, and some clips end in a cut.
     """
-    search = 10 if rng.random() < 0.35 else 1
+    size_wh = _DRAWN[int(rng.integers(len(_DRAWN)))]
+    # Slow and fast motion; slower in batches with a gap, which cover more time.
+    pace = float(rng.choice((0.6, 1.0, 1.6) if times[1] == 1 else (0.3, 0.6, 1.0)))
     while True:
-        clip = Clip(
-            scene_seed(rng),
-            _DRAWN[int(rng.integers(len(_DRAWN)))],
-            occluder=bool(rng.random() < (0.45 if search == 1 else 0.8)),
-        )
-        # Slow and fast motion; slower in batches with a gap, which cover more time.
-        pace = float(rng.choice((0.6, 1.0, 1.6) if times[1] == 1 else (0.3, 0.6, 1.0)))
-        if search > 1:
-            pace *= 2
-        scenes = [clip.frame(time * pace) for time in times]
-        ids = [o.track_id for o in scenes[0].objects if squash(o.mask).sum() >= _MIN_AREA]
-        stays = {i: all(i in {o.track_id for o in s.objects} for s in scenes[1:]) for i in ids}
-        search -= 1
-        if ids and (search <= 0 or not all(stays.values())):
-            rng.shuffle(ids)
-            return scenes, sorted(ids, key=stays.__getitem__)
+        clip = Clip(scene_seed(rng), size_wh, occluder=bool(rng.random() < _BAR_ODDS))
+        first = clip.frame(0)
+        ids = [o.track_id for o in first.objects if squash(o.mask).sum() >= _MIN_AREA]
+        if not ids:
+            continue
+        rng.shuffle(ids)
+        ids = ids[:_OBJECTS_EACH]
+        away = {i: _absence(rng, len(times)) for i in ids if rng.random() < _ABSENCE_ODDS}
+        cut = int(rng.integers(1, len(times))) if rng.random() < _CUT_ODDS else len(times)
+        scenes = [first]
+        for index, time in enumerate(times[1:], start=1):
+            if index >= cut:
+                other = Clip(scene_seed(rng), size_wh).frame(0) if index == cut else scenes[-1]
+                scenes.append(Scene(other.image, ()))
+            else:
+                gone = [i for i, frames in away.items() if index in frames]
+                scenes.append(clip.frame(time * pace, without=gone))
+        return scenes, ids
+
+
+def _absence(rng: Generator, frames: int) -> range:
+    """The frames an object is gone from: any but the first, to the end or not."""
+    start = int(rng.integers(1, frames))
+    return range(start, start + int(rng.integers(1, frames)))
 
 
 def _mask_of(scene: Scene, track_id: int) -> BoolArray:

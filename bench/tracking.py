@@ -11,7 +11,8 @@ segmenter, and one score threshold for what counts:
 - annotate: `Pipeline.video`, as `python -m annotate` runs it, grounding every frame or every 20th.
 
 "True boxes" rows take boxes and classes from the truth instead of the grounder: what is missing to
-1.0 there is the segmenter's and the tracker's.
+1.0 there is the segmenter's and the tracker's. "True masks" rows, of annotate alone, also take the
+masks of key frames from it: what is missing there is memory's and the rules'.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from annotate import geometry
-from annotate.models.sam2_image import upsample_masks
+from annotate.models.sam2_image import Embedding, Sam2Image, upsample_masks
 from annotate.pipeline import Pipeline, VideoRules
 from annotate.scenes import Scene
 from annotate.tracking_metrics import (
@@ -48,6 +51,7 @@ EVERY = 20  # frames between groundings, of the second baseline and of annotate
 SAME_IOU = 0.8  # of the second baseline
 
 Finder = Callable[[Sequence[Image]], list[Detections]]
+Scenes = dict[int, Scene]  # by the id of their image
 Labels = Sequence[Sequence[Tracked]]  # per frame
 Method = Callable[[Models, Sequence[Image], Finder], Labels]
 
@@ -122,12 +126,32 @@ METHODS: dict[str, Method] = {
     f"annotate, every={EVERY}": lambda models, images, find: ours(models, images, find, EVERY),
 }
 BASELINES = tuple(METHODS)[:2]
-FROM_TEXT, FROM_TRUTH = "text", "true boxes"
+FROM_TEXT, FROM_BOXES, FROM_MASKS = "text", "true boxes", "true masks"
 
 
 @dataclass(frozen=True, slots=True)
 class _Grounder:
     find: Finder
+
+
+class TrueMasks(Sam2Image):
+    """The segmenter, but its boxes become the masks of the truth, as fine as its logits are."""
+
+    def __init__(self, sam: Sam2Image, scenes: Scenes) -> None:
+        super().__init__(sam.model, device=sam.device)
+        self._scenes = scenes
+        self._seen: Scene | None = None
+
+    def embed(self, image: Image) -> Embedding:
+        self._seen = self._scenes[id(image)]
+        return super().embed(image)
+
+    def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
+        assert self._seen is not None and len(self._seen.objects) == len(boxes_k4)
+        masks = torch.from_numpy(np.stack([o.mask for o in self._seen.objects])).float()
+        size_hw = embedding.high_res[0].shape[-2:]
+        shares = functional.interpolate(masks[:, None], size_hw, mode="area")[:, 0]
+        return (shares.to(self.device) - 0.5) * 20, torch.ones(len(boxes_k4), device=self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +174,11 @@ def from_text(models: Models) -> Finder:
     return find
 
 
-def from_truth(images: Sequence[Image], scenes: Sequence[Scene], classes: Sequence[str]) -> Finder:
+def from_truth(scenes: Scenes, classes: Sequence[str]) -> Finder:
     """Every visible object's box and class."""
-    frame = {id(image): scene for image, scene in zip(images, scenes, strict=True)}
 
     def find(asked: Sequence[Image]) -> list[Detections]:
-        return [_true_boxes(frame[id(image)], classes) for image in asked]
+        return [_true_boxes(scenes[id(image)], classes) for image in asked]
 
     return find
 
@@ -167,14 +190,17 @@ def measure_clip(
     scenes = list(clip.frames())
     images = [scene.image for scene in scenes]
     expected = [truth(scene, classes) for scene in scenes]
+    by_image = {id(image): scene for image, scene in zip(images, scenes, strict=True)}
+    true_boxes = from_truth(by_image, classes)
+    true_masks = replace(models, sam=TrueMasks(models.sam, by_image))
     for name in methods:
         text = from_text(models) if name in BASELINES else models.grounder.find
-        for prompt, find in (
-            (FROM_TEXT, text),
-            (FROM_TRUTH, from_truth(images, scenes, classes)),
-        ):
+        ways = [(FROM_TEXT, text, models), (FROM_BOXES, true_boxes, models)]
+        if name not in BASELINES:
+            ways.append((FROM_MASKS, true_boxes, true_masks))
+        for prompt, find, with_models in ways:
             begun = time.perf_counter()
-            found = METHODS[name](models, images, find)
+            found = METHODS[name](with_models, images, find)
             seconds = time.perf_counter() - begun
             counts = count_video(zip(expected, found, strict=True))
             yield Result(name, prompt, clip.name, counts, seconds)
@@ -280,7 +306,8 @@ def _print_table(
         "| ids twice in a frame | ids on two objects | seconds |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
-    for (prompt, method), s in sorted(scores.items(), key=lambda row: row[0][0] != FROM_TEXT):
+    order = (FROM_TEXT, FROM_BOXES, FROM_MASKS)
+    for (prompt, method), s in sorted(scores.items(), key=lambda row: order.index(row[0][0])):
         shares = [f"{v:.3f}" for v in (s.hota, s.det_a, s.ass_a, s.idf1)]
         seconds = sum(r.seconds for r in results[prompt, method])
         cells = [prompt, method, *shares, s.id_switches, f"{s.j:.3f}", s.repeated_ids, s.shared_ids]

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from annotate.backoff import Backoff
 from annotate.checks import in_range
 from annotate.ground import Grounder
 from annotate.identity import Track, TrackRules
+from annotate.models.object_groups import GroupedMemory
 from annotate.models.sam2_image import Sam2Image
-from annotate.models.sam2_memory import Sam2Memory
 from annotate.segment import Segmenter, SegmentRules, cut_masks
 from annotate.track import TrackedFrame, VideoTracker
 from annotate.types import Frame, FrameRecord, Instance, Item
@@ -36,17 +37,23 @@ class Pipeline:
     """The models with one class list; `seconds` adds up what each stage took."""
 
     def __init__(
-        self, grounder: Grounder, sam: Sam2Image, segment: SegmentRules, video: VideoRules
+        self,
+        grounder: Grounder,
+        sam: Sam2Image,
+        segment: SegmentRules,
+        video: VideoRules,
+        *,
+        objects_at_once: Backoff | None = None,
     ) -> None:
         self._grounder = grounder
         self._segmenter = Segmenter(sam, segment)
-        self._memory = Sam2Memory(sam)
+        self._memory = GroupedMemory(sam, at_once=objects_at_once)
         self._segment = segment
         self._video = video
         self.seconds: Counter[str] = Counter()
 
     def stills(self, frames: Sequence[Frame]) -> list[FrameRecord]:
-        """Records of a batch of stills, in their order."""
+        """Records of a batch of stills, in their order. Raises MemoryError when one is too much."""
         with self._timed("ground"):
             found = self._grounder.find([frame.image for frame in frames])
         with self._timed("segment"):

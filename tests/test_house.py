@@ -15,7 +15,7 @@ ROOMS = {
     "supervision": {"annotate/render.py"},
     "trackeval": {"annotate/tracking_metrics.py"},
     "fiftyone": set(),
-    "ray": set(),
+    "ray": {"annotate/ray_runner.py"},
 }
 PURE = ("errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media")
 

@@ -35,7 +35,7 @@ from annotate.types import ClassList, Item
 
 log = logging.getLogger(__name__)
 
-LOSSES = 3  # of workers over one unit, until the unit is taken for the reason
+LOSSES = 5  # of workers over one unit, until the unit is taken for the reason
 FALSE_STARTS = 5  # of one worker in a row, until it is given up
 
 
@@ -93,7 +93,7 @@ class Cluster:
                 except RayError as error:
                     log.warning("worker %d was lost: %s", number, str(error).split("\n")[0])
                     if unit is not None:
-                        queue.extendleft(self._again(unit, losses, shared, on_step))
+                        queue.extend(self._again(unit, losses, shared, on_step))
                     else:
                         false_starts[number] += 1
                     if false_starts[number] < FALSE_STARTS:
@@ -132,7 +132,7 @@ class Cluster:
         if losses[unit.part] < LOSSES:
             return [unit]
         if len(unit.items) > 1:
-            return [replace(unit, items=(item,)) for item in reversed(unit.items)]
+            return [replace(unit, items=(item,)) for item in unit.items]
         reason = f"its worker died {LOSSES} times"
         log.warning("%s: %s", unit.items[0].name, reason)
         records.write_part(run.records_dir, unit.part, [failed_record(unit.items[0], reason)])

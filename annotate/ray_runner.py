@@ -52,8 +52,9 @@ class Cluster:
         # As many threads as this process would take: sums round otherwise with other numbers.
         threads = settings.runner.threads or torch.get_num_threads()
         settings = replace(settings, runner=replace(settings.runner, threads=threads))
-        remote = ray.remote(num_cpus=settings.ray.cpus, num_gpus=gpus, max_restarts=-1)(_Actor)
-        self._actors = [remote.remote(settings, classes, str(Path.cwd())) for _ in range(count)]
+        actor = ray.remote(num_cpus=settings.ray.cpus, num_gpus=gpus)(_Actor)
+        self._start: Callable[[], Any] = lambda: actor.remote(settings, classes, str(Path.cwd()))
+        self._actors = [self._start() for _ in range(count)]
         log.info("%d workers on Ray, %g CPUs and %g GPUs each", count, settings.ray.cpus, gpus)
         self.seconds: Counter[str] = Counter()
 
@@ -97,7 +98,7 @@ class Cluster:
                     else:
                         false_starts[number] += 1
                     if false_starts[number] < FALSE_STARTS:
-                        busy[self._actors[number].ready.remote()] = number, None
+                        busy[self._replaced(number).ready.remote()] = number, None
                     elif not busy and not idle:
                         raise StorageError(
                             "no worker is left on the Ray cluster; see its logs, and run the same "
@@ -116,6 +117,12 @@ class Cluster:
             for actor in self._actors:
                 ray.kill(actor)
             ray.shutdown()
+
+    def _replaced(self, number: int) -> Any:
+        """A new actor in the place of one that was lost, or that cannot be reached."""
+        ray.kill(self._actors[number])
+        self._actors[number] = self._start()
+        return self._actors[number]
 
     def _check_weights(self, theirs: Mapping[str, Any]) -> None:
         if dict(theirs) != dict(self.provenance):

@@ -27,21 +27,20 @@ from annotate.config import AnnotateCommand, compose, typed
 from annotate.prompts import load_prompts
 from annotate.scenes import Clip, draw_still
 from annotate.video import VideoWriter
+from tests.faults.sitecustomize import watch_changes
 
-# Events of Python's audit hooks that change files; `open` only where it is for writing.
-CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.truncate")
 PROMPTS = ["red circle", "blue triangle"]
-FRAMES = 12
+FRAMES = 8
 
 
-def make_dataset(folder: Path) -> Path:
+def make_dataset(folder: Path, stills: int = 6) -> Path:
     """Stills of two sizes, one of them torn, and a clip."""
     folder.mkdir(parents=True)
-    for seed in range(6):
+    for seed in range(stills):
         size = (96, 96) if seed % 2 else (96, 72)
         scene = draw_still(seed, size, combos=[("red", "circle"), ("blue", "triangle")])
-        PilImage.fromarray(scene.image).save(folder / f"{seed}.png")
-    (folder / "torn.png").write_bytes((folder / "1.png").read_bytes()[:200])
+        PilImage.fromarray(scene.image).save(folder / f"{seed:03d}.png")
+    (folder / "torn.png").write_bytes((folder / "001.png").read_bytes()[:200])
     clip = Clip(4, (96, 96), combos=[("red", "circle"), ("blue", "triangle")], objects=2)
     with VideoWriter(folder / "clip.mp4", size_wh=(96, 96), fps=25, crf=12) as video:
         for t in range(FRAMES):
@@ -49,13 +48,17 @@ def make_dataset(folder: Path) -> Path:
     return folder
 
 
-def settings(dataset: Path, out: Path, *more: str) -> AnnotateCommand:
-    argv = [
+def arguments(dataset: Path, out: Path, *more: str) -> list[str]:
+    return [
         f"dataset={dataset}", f"out={out}", f"prompts=[{','.join(PROMPTS)}]", "models=tiny",
-        "runner.part_items=3", "runner.threads=1", "gates.max_failed=9", "contact_sheet=false",
+        "runner.part_items=3", "runner.threads=1", "runner.checkpoint_frames=3",
+        "gates.max_failed=9", "contact_sheet=false",
         *more,
     ]  # fmt: skip
-    return typed(compose(argv, "config"), AnnotateCommand)
+
+
+def settings(dataset: Path, out: Path) -> AnnotateCommand:
+    return typed(compose(arguments(dataset, out), "config"), AnnotateCommand)
 
 
 def tree(run: Path) -> dict[str, bytes]:
@@ -73,8 +76,6 @@ def left_behind(run: Path) -> list[str]:
 def kill_at(step: int, folder: Path) -> Callable[[], int]:
     """Kill this process just before its `step`-th change below a folder; how many there were."""
     count = 0
-    place = str(folder)
-    fsync = os.fsync
 
     def on_change() -> None:
         nonlocal count
@@ -82,21 +83,7 @@ def kill_at(step: int, folder: Path) -> Callable[[], int]:
         if count == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open":
-            path, _, flags = arguments
-            writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if writes and str(path).startswith(place):
-                on_change()
-        elif event in CHANGES and any(str(a).startswith(place) for a in arguments):
-            on_change()
-
-    def counted_fsync(handle: int) -> None:
-        on_change()
-        fsync(handle)
-
-    sys.addaudithook(hook)
-    os.fsync = counted_fsync
+    watch_changes(str(folder), on_change)
     return lambda: count
 
 
@@ -184,14 +171,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="an empty folder")
     parser.add_argument("--random", type=int, default=100, help="random moments, two kills each")
     parser.add_argument("--every", type=int, default=1, help="kill at every n-th change of files")
-    arguments = parser.parse_args()
-    killing = Killing(arguments.work.resolve())
-    steps = range(1, killing.steps + 1, arguments.every)
+    asked = parser.parse_args()
+    killing = Killing(asked.work.resolve())
+    steps = range(1, killing.steps + 1, asked.every)
     wrong = [killing.kill_at_step(step) for step in steps]
-    wrong += [killing.kill_at_moment(seed) for seed in range(arguments.random)]
+    wrong += [killing.kill_at_moment(seed) for seed in range(asked.random)]
     print(
         f"killed at {len(steps)} of {killing.steps} changes of files and at "
-        f"{2 * arguments.random} random moments; a whole run takes {killing.seconds:.1f} s"
+        f"{2 * asked.random} random moments; a whole run takes {killing.seconds:.1f} s"
     )
     print("\n".join(filter(None, wrong)) or "all resumed to the same bytes, nothing left behind")
     sys.exit(any(wrong))

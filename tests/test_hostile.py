@@ -26,6 +26,7 @@ from annotate.job import annotate_dataset
 result = annotate_dataset(typed(compose(sys.argv[1:], "config"), AnnotateCommand))
 peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
 print(result.exit_code, peak)
+assert "ray" not in sys.modules, "the local path needs no Ray"
 """
 
 

@@ -95,6 +95,7 @@ def runner_rules(settings: AnnotateCommand) -> RunnerRules:
         batch=batch_size(settings),
         max_pixels=settings.dataset.max_pixels,
         stride=settings.video.stride,
+        checkpoint_frames=settings.runner.checkpoint_frames,
         max_ram_gb=settings.runner.max_ram_gb,
     )
 

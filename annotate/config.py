@@ -83,6 +83,7 @@ class RunnerSettings:
     workers: int = MISSING
     ahead: int = MISSING
     threads: int = MISSING
+    checkpoint_frames: int = MISSING
     max_ram_gb: float | None = MISSING
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -62,13 +63,27 @@ class Pipeline:
                 for frame, detections in zip(frames, found, strict=True)
             ]
 
-    def video(self, frames: Iterable[Frame]) -> VideoPass:
-        """One pass over the frames of a video, in their order."""
+    def video(
+        self, frames: Iterable[Frame], *, after: Mapping[str, Any] | None = None
+    ) -> VideoPass:
+        """One pass over the frames of a video, in their order.
+
+        With `after`, the state of an earlier pass, it goes on there; the frames must then begin
+        with those that it held.
+        """
         rules = self._video
         tracker = VideoTracker(
             self._memory, self._grounder, rules.track, every=rules.every, batch=rules.batch
         )
-        return VideoPass(tracker, frames, self._segment)
+        source = iter(frames)
+        if after is not None:
+            tracker.restore(after["tracker"], source)
+        return VideoPass(tracker, source, self._segment)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return self._memory.image.device
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -91,9 +106,14 @@ class VideoPass:
         self._frames = frames
         self._segment = segment
 
-    def drafts(self) -> Iterator[FrameRecord]:
-        """A draft per frame, in order."""
-        for tracked in self._tracker.track(self._frames):
+    def state(self) -> dict[str, Any]:
+        """What a later pass needs to go on from here; to be asked for `at_rest`."""
+        tracker = self._tracker.state()
+        return {"tracker": tracker, "held": [index for index, *_ in tracker["held"]]}
+
+    def drafts(self, *, at_rest: Callable[[], None] = lambda: None) -> Iterator[FrameRecord]:
+        """A draft per frame, in order; see VideoTracker.track for `at_rest`."""
+        for tracked in self._tracker.track(self._frames, at_rest=at_rest):
             yield ok_record(tracked.frame, tuple(self._instances(tracked)))
 
     def settled(self, drafts: Iterable[FrameRecord]) -> Iterator[FrameRecord]:

@@ -14,6 +14,7 @@ from typing import Any
 from annotate import durable, records, stamps
 from annotate.backoff import over
 from annotate.checks import in_range
+from annotate.drafts import Drafts
 from annotate.errors import MediaError
 from annotate.media import read_image
 from annotate.pipeline import Pipeline, failed_record
@@ -35,6 +36,7 @@ class RunnerRules:
     batch: int  # images of one shape per forward
     max_pixels: int  # of one picture; more is a failed item
     stride: int  # every n-th frame of a video
+    checkpoint_frames: int  # of a video, from which an interrupted one goes on
     max_ram_gb: float | None  # of this process, from which less is done at a time
 
     def __post_init__(self) -> None:
@@ -43,6 +45,7 @@ class RunnerRules:
         in_range("ground.batch", self.batch, 1)
         in_range("dataset.max_pixels", self.max_pixels, 1)
         in_range("video.stride", self.stride, 1)
+        in_range("runner.checkpoint_frames", self.checkpoint_frames, 1)
         if self.max_ram_gb is not None:
             in_range("runner.max_ram_gb", self.max_ram_gb, 0)
 
@@ -100,7 +103,8 @@ class Worker:
         durable.clean(run.records_dir, [unit.part])  # what a lost worker left of this unit
         stamps.write(run.stamps_dir, unit.part, {i.name: seen.get(i.name) for i in unit.items})
         if unit.is_video:
-            run_video(unit, self._pipeline, run, self._rules, on_step)
+            stamp = seen.get(unit.items[0].name)
+            run_video(unit, self._pipeline, run, self._rules, stamp, on_step)
             return
         batch = self._rules.batch
         made = list(_annotated(islice(decoded, len(unit.items)), self._pipeline, batch, on_step))
@@ -108,59 +112,83 @@ class Worker:
 
 
 def run_video(
-    unit: Unit, pipeline: Pipeline, run: Run, rules: RunnerRules, on_step: OnStep
+    unit: Unit, pipeline: Pipeline, run: Run, rules: RunnerRules, stamp: Stamp, on_step: OnStep
 ) -> None:
     """Annotate one video into one part, holding a few of its frames at a time.
 
-    A video that breaks off keeps the frames before; the break is a failed record after them.
+    It goes on where an earlier attempt was sealed last. A video that breaks off keeps the frames
+    before; the break is a failed record after them.
     """
     (item,) = unit.items
-    damage: list[FrameRecord] = []
-    passing = pipeline.video(_frames(item, rules, damage))
-    working = run.unfinished_dir / unit.part
-    following = 0
-    with records.PartWriter(working, "drafts") as drafts:
+    folder = run.unfinished_dir / unit.part
+    with Drafts(folder, stamp, every=rules.checkpoint_frames) as drafts:
+        reading = _Reading(item, rules)
+        sealed = drafts.resume(pipeline.device)
+        if sealed is not None:
+            reading.go_back(sealed)
+        passing = pipeline.video(reading.frames(), after=sealed and sealed["pass"])
+
+        def at_rest() -> None:
+            if drafts.due:
+                drafts.seal({**reading.state(), "pass": passing.state()})
+
         try:
-            for draft in passing.drafts():
+            for draft in passing.drafts(at_rest=at_rest):
                 drafts.add(draft)
                 on_step(_step(draft))
-                following = draft.frame_index + rules.stride
         except MemoryError as error:
-            _note(item, MediaError(f"out of memory: {error}"), following, damage)
-    with records.PartWriter(run.records_dir, unit.part) as settled:
-        made = passing.settled(records.read_part(drafts.path))
-        for record in merge(made, damage, key=lambda r: r.frame_index):
-            settled.add(record)
-    durable.remove_folder(working)
-    on_step(Step(items=1, failed=len(damage)))
+            reading.note(MediaError(f"out of memory: {error}"))
+        with records.PartWriter(run.records_dir, unit.part) as settled:
+            made = passing.settled(drafts.read())
+            for record in merge(made, reading.damage, key=lambda r: r.frame_index):
+                settled.add(record)
+    drafts.remove()
+    on_step(Step(items=1, failed=len(reading.damage)))
 
 
-def _frames(item: Item, rules: RunnerRules, damage: list[FrameRecord]) -> Iterator[Frame]:
+class _Reading:
     """The frames of a video; where they break off is noted, and a folder goes on behind it."""
-    following = 0
-    try:
-        check_name(item)
-        video = open_video(item, max_pixels=rules.max_pixels)
-    except (MediaError, OSError) as error:  # a folder of frames may vanish between two looks
-        _note(item, error, 0, damage)
-        return
-    while True:
+
+    def __init__(self, item: Item, rules: RunnerRules) -> None:
+        self._item = item
+        self._rules = rules
+        self._following = 0  # index of the frame to be read next
+        self.damage: list[FrameRecord] = []
+
+    def state(self) -> dict[str, Any]:
+        """Where it is; with the state of the pass, `go_back` finds the way."""
+        return {"following": self._following, "damage": self.damage}
+
+    def go_back(self, state: Mapping[str, Any]) -> None:
+        """To the first frame that the pass still held, else to where it was."""
+        self._following = min([*state["pass"]["held"], state["following"]])
+        self.damage = [r for r in state["damage"] if r.frame_index < self._following]
+
+    def frames(self) -> Iterator[Frame]:
+        stride = self._rules.stride
         try:
-            for frame in video.frames(stride=rules.stride, start=following):
-                following = frame.index + rules.stride
-                yield frame
+            check_name(self._item)
+            video = open_video(self._item, max_pixels=self._rules.max_pixels)
+        except (MediaError, OSError) as error:  # a folder may vanish between two looks
+            self.note(error)
             return
-        except (MediaError, OSError) as error:
-            _note(item, error, following, damage)
-        if not item.path.is_dir():
-            return
-        following += rules.stride
+        while True:
+            try:
+                for frame in video.frames(stride=stride, start=self._following):
+                    self._following = frame.index + stride
+                    yield frame
+                return
+            except (MediaError, OSError) as error:
+                self.note(error)
+            if not self._item.path.is_dir():
+                return
+            self._following += stride
 
-
-def _note(item: Item, error: MediaError | OSError, index: int, damage: list[FrameRecord]) -> None:
-    log.warning("%s: %s", item.name, error)
-    reason = error.strerror or "" if isinstance(error, OSError) else str(error)
-    damage.append(failed_record(item, reason, frame_index=index))
+    def note(self, error: MediaError | OSError) -> None:
+        """Record that the frame to be read next cannot be had."""
+        log.warning("%s: %s", self._item.name, error)
+        reason = error.strerror or "" if isinstance(error, OSError) else str(error)
+        self.damage.append(failed_record(self._item, reason, frame_index=self._following))
 
 
 def check_name(item: Item) -> None:

@@ -8,15 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image as PilImage
 
 import annotate
-from annotate import job, lock, records, runner
+from annotate import checkpoint, job, lock, records, runner
 from annotate.config import AnnotateCommand, compose, typed
 from annotate.errors import ConfigError, StorageError
+from annotate.identity import Track
 from annotate.plan import Shard
-from annotate.scenes import draw_still
+from annotate.scenes import Clip, draw_still
+from annotate.video import Video, VideoWriter
 
 CLASSES = ["red circle", "blue triangle"]
 
@@ -304,3 +308,78 @@ def test_gates_against_ground_truth(demo, tmp_path):
     assert passed == {"gates.max_failed": True, "gates.min_map": True, "gates.min_hota": False}
     assert result.exit_code == 3
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["gates"][1]["value"] > 0.3
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    scene = Clip(4, (96, 96), combos=[("red", "circle"), ("blue", "triangle")], objects=3)
+    with VideoWriter(path, size_wh=(96, 96), fps=25, crf=12) as video:
+        for t in range(24):
+            video.add(scene.frame(t).image, t / 25)
+    return path
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_a_video_goes_on_from_its_last_checkpoint(every, clip, tmp_path, monkeypatch):
+    asked = (f"ground.every={every}", "runner.checkpoint_frames=6")
+    run(clip, tmp_path / "whole", *asked)
+    whole, starts, read = Video.frames, [], []
+
+    def interrupted(self, *, stride, start):
+        starts.append(start)
+        for frame in whole(self, stride=stride, start=start):
+            read.append(frame.index)
+            if len(read) == 21:
+                raise KeyboardInterrupt
+            yield frame
+
+    monkeypatch.setattr(Video, "frames", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(clip, tmp_path / "run", *asked)
+    assert len(list((tmp_path / "run/unfinished").glob("*/state-*"))) == 1
+    run(clip, tmp_path / "run", *asked)
+    assert starts[0] == 0 and starts[1] >= 6, "it began again at frame 0"
+    assert tree(tmp_path / "run", "records") == tree(tmp_path / "whole", "records")
+    assert not (tmp_path / "run/unfinished").exists()
+
+
+def test_a_checkpoint_of_a_video_that_changed_is_of_no_use(clip, tmp_path, monkeypatch):
+    data = tmp_path / "clip.mp4"
+    shutil.copy(clip, data)
+    whole = Video.frames
+
+    def interrupted(self, *, stride, start):
+        for frame in whole(self, stride=stride, start=start):
+            if frame.index == 12:
+                raise KeyboardInterrupt
+            yield frame
+
+    monkeypatch.setattr(Video, "frames", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "run", "runner.checkpoint_frames=4")
+    os.utime(data, ns=(1, 1))
+    starts = []
+
+    def noting(self, *, stride, start):
+        starts.append(start)
+        return whole(self, stride=stride, start=start)
+
+    monkeypatch.setattr(Video, "frames", noting)
+    run(data, tmp_path / "run", "runner.checkpoint_frames=4")
+    assert starts == [0]
+
+
+def test_a_state_has_no_pickle_and_comes_back_as_it_was(tmp_path):
+    track = Track(3, last_seen=7, placed=6, box=np.array([1.5, 2, 3, 4.25]), hidden=[(1, 2)])
+    track.hit(1, "red circle", 0.1 + 0.2, sure=True)
+    state = {"tracks": {3: track}, "logits": torch.arange(4.0)[::2], "score": np.float32(0.1)}
+    checkpoint.save(tmp_path / "state", state)
+    found = checkpoint.load(tmp_path / "state", [Track], torch.device("cpu"))
+    assert repr(found) == repr(state)
+    assert type(found["score"]) is np.float32
+    assert checkpoint.load(tmp_path / "state", [], torch.device("cpu")) is None, "an unknown class"
+    (tmp_path / "state").write_bytes(b"torn")
+    assert checkpoint.load(tmp_path / "state", [Track], torch.device("cpu")) is None
+    with pytest.raises(TypeError, match="cannot hold a PosixPath"):
+        checkpoint.save(tmp_path / "state", Path())

@@ -1,5 +1,6 @@
 """A run goes on from wherever it was left, and knows when it must not."""
 
+import errno
 import json
 import os
 import shutil
@@ -255,6 +256,29 @@ def test_an_interruption_is_in_the_summary(stills, tmp_path, monkeypatch):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["status"], summary["exit_code"]) == ("interrupted", 130)
     assert summary["items"]["before"] == 0
+
+
+@pytest.mark.parametrize("when", [2, 4, 9, 12])
+def test_a_full_disk_is_one_line_and_costs_nothing_that_was_done(
+    when, stills, tmp_path, monkeypatch
+):
+    run(stills, tmp_path / "whole")
+    fsync, calls = os.fsync, []
+
+    def refusing(handle):
+        calls.append(handle)
+        if len(calls) == when:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    with pytest.raises(StorageError, match="No space left on device") as caught:
+        run(stills, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not [p for p in (tmp_path / "run").rglob("*.tmp")]
+    run(stills, tmp_path / "run")
+    for part in ("records", "exports"):
+        assert tree(tmp_path / "run", part) == tree(tmp_path / "whole", part)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

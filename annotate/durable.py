@@ -19,7 +19,7 @@ def unfinished(path: Path) -> Path:
 
     `clean` finds it again by the stem of `path`.
     """
-    return path.with_name(f".{path.stem[:150]}.{uuid.uuid4().hex[:8]}{MARK}")
+    return path.with_name(f".{path.stem[:40]}.{uuid.uuid4().hex[:8]}{MARK}")
 
 
 def publish(written: Path, path: Path) -> None:

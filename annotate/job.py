@@ -132,7 +132,6 @@ class _Job:
 
     def finish(self, load: Callable[[], Executor]) -> summary.Summary:
         """Do what is left to do, then export, draw, count and judge."""
-        self._summary_path.unlink(missing_ok=True)  # until the end, there is none
         if self._shard is None and self._state.drop_second():
             self._state = self._look()
         log.info("%d items, %d to do", len(self._items), len(self._state.todo))
@@ -140,6 +139,7 @@ class _Job:
             with interrupt.last_words(lambda: self._broken_off("interrupted", 130)):
                 if self._state.todo:
                     self._annotate(load)
+                self._summary_path.unlink(missing_ok=True)
                 exports = [] if self._shard else self._export()
                 result = self._judged(exports)
                 result.write(self._summary_path)
@@ -165,6 +165,7 @@ class _Job:
         redo = self._settings.on_change == "redo"
         if self._run.made_with(executor.provenance, redo=redo):
             self._state = self._look()
+        self._summary_path.unlink(missing_ok=True)  # until the end, there is none
         units = to_do(self._plan, self._state.todo)
         with nullcontext() if self._shard is None else lock.among_shards(self._run.path):
             self._state.drop_outdated()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -181,6 +183,7 @@ def _connect(settings: AnnotateCommand) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
     asked = settings.ray
     own = {} if asked.address else {"num_cpus": _cpus(asked.workers * asked.cpus)}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=asked.address or "local",
@@ -192,6 +195,8 @@ def _connect(settings: AnnotateCommand) -> None:
     except (ConnectionError, RayError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"ray.address={asked.address}: cannot connect ({reason})") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there
 
 
 def _cpus(needed: float) -> int:

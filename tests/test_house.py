@@ -17,7 +17,10 @@ ROOMS = {
     "fiftyone": set(),
     "ray": {"annotate/ray_runner.py"},
 }
-PURE = ("errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media")
+PURE = (
+    "errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media", "durable",
+    "lock", "plan", "stamps", "standing", "run_folder", "gates", "interrupt",
+)  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

@@ -151,6 +151,17 @@ def test_other_weights_are_another_fingerprint(stills, tmp_path):
     assert records.part_paths(made.records_dir) == []
 
 
+def test_a_refused_run_leaves_the_summary_of_the_one_before(stills, tmp_path, monkeypatch):
+    run(stills, tmp_path / "run")
+    still(stills / "9.png", 9)
+    before = (tmp_path / "run/summary.json").read_bytes()
+    weights = (tmp_path / "run/weights.yaml").read_text()
+    (tmp_path / "run/weights.yaml").write_text(weights.replace("sha256: ", "sha256: 0"))
+    with pytest.raises(ConfigError, match="sha256"):
+        run(stills, tmp_path / "run")
+    assert (tmp_path / "run/summary.json").read_bytes() == before
+
+
 def test_a_second_writer_is_refused_and_a_dead_one_holds_nothing(tmp_path):
     script = (
         "import os, sys; from pathlib import Path; from annotate.lock import one_writer\n"

@@ -13,6 +13,7 @@ from annotate.types import ClassList, Item
 from tests import killing_ray
 
 
+@pytest.mark.timeout(900)  # five processes load the models; on busy cores that takes its time
 def test_workers_that_die_under_way_change_no_byte(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert killing_ray.compare(tmp_path, stills=6, deaths=[4], kills=0) == []

@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type format bench train lock clean
+.PHONY: help setup demo test lint type format bench soak train lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -46,6 +46,13 @@ format: setup ## let ruff write the layout
 
 bench: setup ## speed, as ratios within one run; see bench/README.md
 	$(PY) -m bench
+
+soak: setup ## hours of kills, hostile files and long runs; see docs/reliability.md
+	$(eval WORK := $(shell mktemp -d))
+	OMP_NUM_THREADS=1 $(PY) -m tests.killing --work $(WORK)/kill --random 100 --every 1
+	OMP_NUM_THREADS=1 $(PY) -m tests.killing_ray --work $(WORK)/ray --random 100 --steps 30
+	OMP_NUM_THREADS=1 $(PY) -m tests.soak --work $(WORK)/soak --stills 20000 --frames 10000
+	rm -rf $(WORK)
 
 train: setup ## train the embedded models on; see training/README.md
 	$(PY) -m training.grounder --run training/runs/grounder --minutes 60 --lr 9e-4 --lr-end 2e-5 \

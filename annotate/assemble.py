@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import torch
+
+from annotate.backoff import Backoff, over
 from annotate.config import AnnotateCommand, ModelsCommand
 from annotate.ground import Grounder, GroundRules
 from annotate.identity import TrackRules
@@ -18,7 +21,7 @@ from annotate.models.weights import (
     load_sam2,
 )
 from annotate.pipeline import Pipeline, VideoRules
-from annotate.runner import RunnerRules
+from annotate.runner import RunnerRules, Worker
 from annotate.segment import SegmentRules
 from annotate.types import ClassList
 
@@ -42,6 +45,8 @@ def build_pipeline(
 ) -> tuple[Pipeline, dict[str, Provenance]]:
     """Load the models that the settings name and set them up for a class list."""
     device = choose_device(settings.device)
+    if settings.runner.threads:
+        torch.set_num_threads(settings.runner.threads)
     ground, segment = settings.ground, settings.segment
     grounder_source, segmenter_source = sources(settings)
     model, processor, grounder_from = load_grounding_dino(grounder_source, device)
@@ -59,28 +64,39 @@ def build_pipeline(
         max_pixels=segment.max_pixels,
     )
     dino = GroundingDino(model, processor, device=device, pooling=ground.pooling)
+    crowded = over(settings.runner.max_ram_gb)
+    images, boxes, objects = (Backoff(w, crowded=crowded) for w in ("images", "boxes", "objects"))
     pipeline = Pipeline(
-        Grounder(dino, classes, ground_rules),
-        Sam2Image(sam, device=device),
+        Grounder(dino, classes, ground_rules, at_once=images),
+        Sam2Image(sam, device=device, at_once=boxes),
         segment_rules,
         VideoRules(
             every=ground.every,
             batch=batch_size(settings),
             track=TrackRules(**asdict(settings.track)),
         ),
+        objects_at_once=objects,
     )
     return pipeline, {"ground": grounder_from, "segment": segmenter_from}
+
+
+def build_worker(settings: AnnotateCommand, classes: ClassList) -> Worker:
+    """Load the models into a worker that does units in this process."""
+    rules = runner_rules(settings)
+    pipeline, provenance = build_pipeline(settings, classes)
+    return Worker(pipeline, rules, {role: asdict(p) for role, p in provenance.items()})
 
 
 def runner_rules(settings: AnnotateCommand) -> RunnerRules:
     """How the settings cut and feed the work."""
     return RunnerRules(
-        part_items=settings.runner.part_items,
         workers=settings.runner.workers,
         ahead=settings.runner.ahead,
         batch=batch_size(settings),
         max_pixels=settings.dataset.max_pixels,
         stride=settings.video.stride,
+        checkpoint_frames=settings.runner.checkpoint_frames,
+        max_ram_gb=settings.runner.max_ram_gb,
     )
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 
+from annotate import interrupt
 from annotate.errors import AnnotateError
 
-DONE, REFUSED, GATE_FAILED, INTERRUPTED = 0, 2, 3, 130
+DONE, REFUSED, GATE_FAILED = 0, 2, 3
 
 
 def run_command(command: Callable[[list[str]], int], argv: Sequence[str]) -> int:
     """Run a command; an AnnotateError becomes one line on stderr and exit code 2."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt.watch()
     try:
         return command(list(argv))
     except AnnotateError as error:
@@ -25,9 +24,5 @@ def run_command(command: Callable[[list[str]], int], argv: Sequence[str]) -> int
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except KeyboardInterrupt:
-        print("interrupted; the same command continues from here", file=sys.stderr)
-        return INTERRUPTED
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+        print(interrupt.SAYS, file=sys.stderr)
+        return interrupt.EXIT_CODE

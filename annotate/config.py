@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 # Values of these keys are taken as they stand: a path may hold blanks, brackets or quotes that
 # Hydra's grammar would read as syntax.
-_PATH_KEYS = ("prompts", "out", "run", "against", "truth")
+_PATH_KEYS = ("prompts", "out", "run", "against", "truth", "gates.truth")
 
 
 @dataclass
@@ -83,6 +83,17 @@ class RunnerSettings:
     part_items: int = MISSING
     workers: int = MISSING
     ahead: int = MISSING
+    threads: int = MISSING
+    checkpoint_frames: int = MISSING
+    max_ram_gb: float | None = MISSING
+
+
+@dataclass
+class RaySettings:
+    address: str | None = MISSING
+    workers: int = MISSING
+    cpus: float = MISSING
+    gpus: float | None = MISSING
 
 
 @dataclass
@@ -103,13 +114,17 @@ class CocoSettings:
 @dataclass
 class GateSettings:
     max_failed: int = MISSING
+    min_annotated_share: float | None = MISSING
+    min_map: float | None = MISSING
+    min_hota: float | None = MISSING
+    truth: str | None = MISSING
 
 
 @dataclass
 class ExportCommand:
     """conf/export.yaml"""
 
-    run: str = MISSING
+    run: Any = MISSING
     threshold: float = MISSING
     export: ExportSettings = field(default_factory=ExportSettings)
     coco: CocoSettings = field(default_factory=CocoSettings)
@@ -119,7 +134,7 @@ class ExportCommand:
 class EvaluateCommand:
     """conf/evaluate.yaml"""
 
-    run: str = MISSING
+    run: Any = MISSING
     truth: str = MISSING
     threshold: float = MISSING
 
@@ -143,12 +158,17 @@ class AnnotateCommand:
     threshold: float = MISSING
     contact_sheet: bool = MISSING
     render: bool = MISSING
+    on_change: str = MISSING
+    retry_failed: bool = MISSING
+    shard: str | None = MISSING
+    executor: str = MISSING
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     ground: GroundSettings = field(default_factory=GroundSettings)
     segment: SegmentSettings = field(default_factory=SegmentSettings)
     track: TrackSettings = field(default_factory=TrackSettings)
     video: VideoSettings = field(default_factory=VideoSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
+    ray: RaySettings = field(default_factory=RaySettings)
     export: ExportSettings = field(default_factory=ExportSettings)
     coco: CocoSettings = field(default_factory=CocoSettings)
     gates: GateSettings = field(default_factory=GateSettings)
@@ -198,6 +218,14 @@ def typed(config: DictConfig, schema: type[T]) -> T:
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
+
+
+def folders(run: Any) -> list[str]:
+    """The run folders that `run=` names: one, or a list of them that is read together."""
+    named = [str(place) for place in run] if isinstance(run, (list, tuple)) else [str(run)]
+    if not named:
+        raise ConfigError("run=[]: expected one run folder or more")
+    return named
 
 
 def show_config(config: DictConfig, config_name: str) -> str:

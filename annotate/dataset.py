@@ -140,7 +140,8 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if not entry.is_dir():
+        # A path asks again: an entry raises where a link leads in circles, and is no folder then.
+        if not Path(entry.path).is_dir():
             yield Path(entry.path)
         elif not _is_run(Path(entry.path)):
             yield from _walk(Path(entry.path), (*above, here))

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from annotate.command import run_command
-from annotate.config import EvaluateCommand, compose, typed
+from annotate.config import EvaluateCommand, compose, folders, typed
 from annotate.errors import ConfigError
 from annotate.run_folder import Run
 from annotate.tracking_metrics import TrackedMask, TrackingScores, combine, count_video
@@ -45,7 +45,7 @@ def average_precision(run: Run, truth: Path) -> dict[str, AveragePrecision]:
     Frames are matched by `frame_id` (else `file_name`), classes by name. Truth frames that the run
     does not have (videos that were skipped, say) are left out.
     """
-    document = _read(truth)
+    document = read_truth(truth)
     category_ids = {c["name"]: c["id"] for c in document["categories"]}
     unknown = [n for n in run.classes.names if n not in category_ids]
     if len(unknown) == len(run.classes):
@@ -87,7 +87,7 @@ def tracking_scores(run: Run, truth: Path, threshold: float) -> tuple[TrackingSc
     What counts is what an export has: instances from `threshold` on, or from that of their class.
     Judged are the frames that both have; truth gives them a `video_id`, and objects a `track_id`.
     """
-    document = _read(truth)
+    document = read_truth(truth)
     category_ids = {c["name"]: c["id"] for c in document["categories"]}
     images = {i["frame_id"]: i for i in document["images"] if "video_id" in i and "frame_id" in i}
     annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -149,7 +149,8 @@ def _score(
     return AveragePrecision(*(float(np.clip(v, 0, 1)) for v in scorer.stats[:2]))
 
 
-def _read(truth: Path) -> dict[str, Any]:
+def read_truth(truth: Path) -> dict[str, Any]:
+    """Images, annotations and categories of a COCO instances json; raises ConfigError."""
     try:
         document: dict[str, Any] = json.loads(truth.read_text(encoding="utf-8"))
         return {k: document[k] for k in ("images", "annotations", "categories")}
@@ -159,7 +160,7 @@ def _read(truth: Path) -> dict[str, Any]:
 
 def _evaluate(argv: list[str]) -> int:
     command = typed(compose(argv, "evaluate"), EvaluateCommand)
-    run = Run.open(command.run)
+    run = Run.open(*folders(command.run))
     scores = average_precision(run, Path(command.truth))
     for kind, name in (("bbox", "box"), ("segm", "mask")):
         print(f"{name:>4} AP {scores[kind].ap:.3f}  AP50 {scores[kind].ap50:.3f}")

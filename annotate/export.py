@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import exporters
 from annotate.command import run_command
-from annotate.config import AnnotateCommand, ExportCommand, compose, typed
+from annotate.config import AnnotateCommand, ExportCommand, compose, folders, typed
+from annotate.lock import one_writer
 from annotate.run_folder import Run
 
 
@@ -44,7 +44,10 @@ def _options(asked: AnnotateCommand | ExportCommand) -> exporters.ExportOptions:
 
 def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
-    for export in export_run(Run.open(Path(command.run)), command):
+    run = Run.open(*folders(command.run))
+    with one_writer(run.path):
+        exports = export_run(run, command)
+    for export in exports:
         print(
             f"{export['format']}: {export['instances']} instances on {export['images']} images "
             f"-> {export['path']}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
+from annotate.backoff import Backoff
 from annotate.checks import in_range, one_of
 from annotate.errors import PromptError
 from annotate.models.grounding_dino import Caption, GroundingDino
@@ -58,20 +59,35 @@ class _Candidates:
 class Grounder:
     """Finds the classes of one class list in images."""
 
-    def __init__(self, model: GroundingDino, classes: ClassList, rules: GroundRules) -> None:
-        """Raises PromptError when a class does not fit the model's token budget."""
+    def __init__(
+        self,
+        model: GroundingDino,
+        classes: ClassList,
+        rules: GroundRules,
+        *,
+        at_once: Backoff | None = None,
+    ) -> None:
+        """`at_once` limits the images of a forward.
+
+        Raises PromptError when a class does not fit the model's token budget.
+        """
         self._model = model
         self._rules = rules
+        self._at_once = at_once or Backoff("images")
         self._chunks = [_chunk(model, classes, ids) for ids in split_classes(model, classes)]
 
     def find(self, images: Sequence[Image]) -> list[Detections]:
-        """Detections of each image, the best first; images of one model shape share a forward."""
+        """Detections of each image, the best first; images of one model shape share a forward.
+
+        Raises MemoryError when one image alone is too much.
+        """
         prepared = [self._model.prepare(image) for image in images]
         by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, pixels in enumerate(prepared):
             by_shape[tuple(pixels.shape)].append(index)
         found: dict[int, Detections] = {}
-        for indices in by_shape.values():
+
+        def score(indices: Sequence[int]) -> None:
             batch = torch.stack([prepared[i] for i in indices])
             scored = [(chunk, *self._model.score(batch, chunk.caption)) for chunk in self._chunks]
             for row, index in enumerate(indices):
@@ -80,6 +96,9 @@ class Grounder:
                     for chunk, boxes, scores in scored
                 ]
                 found[index] = self._select(candidates, images[index].shape[:2])
+
+        for indices in by_shape.values():
+            list(self._at_once.slices(indices, score))
         return [found[i] for i in range(len(images))]
 
     def _select(self, candidates: Sequence[_Candidates], size_hw: tuple[int, ...]) -> Detections:

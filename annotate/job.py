@@ -5,24 +5,52 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from annotate import dataset, export, records, summary
+from annotate import dataset, export, gates, interrupt, lock, log_file, standing, summary
+from annotate.checks import in_range, one_of
 from annotate.config import AnnotateCommand
 from annotate.demo import ensure_demo
+from annotate.errors import AnnotateError
+from annotate.plan import Shard, Step, Unit, cut, share, to_do
 from annotate.prompts import load_prompts
-from annotate.run_folder import Run
-from annotate.types import ClassList, FrameRecord, Item
+from annotate.run_folder import ChangedError, Run
+from annotate.stamps import Stamp
+from annotate.types import ClassList
 
 log = logging.getLogger(__name__)
 
 CONTACT_TILES = 16
+
+
+class Executor(Protocol):
+    """Whoever does units: this process, or a cluster."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Which weights it works with, by role."""
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """What each stage has taken so far."""
+
+    def run(
+        self,
+        units: Sequence[Unit],
+        run: Run,
+        seen: Mapping[str, Stamp],
+        on_step: Callable[[Step], None],
+    ) -> None:
+        """Do all units; `seen` are the stamps of their items."""
 
 
 def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
@@ -31,115 +59,244 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     Whatever can be wrong with the asking is found before the first frame is read.
     """
     export.check(settings)
+    one_of("on_change", settings.on_change, ("stop", "redo", "new"))
+    one_of("executor", settings.executor, ("local", "ray"))
+    in_range("runner.part_items", settings.runner.part_items, 1)
+    shard = Shard.parse(settings.shard) if settings.shard else None
+    rules = gates.GateRules(**asdict(settings.gates))
     if settings.dataset.kind == "demo":
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
     found = dataset.discover(settings.dataset.path, kind=_kind(settings))
-    run = Run.start(_run_folder(settings), found.root, classes, _asked(settings))
-    log_to(run.path)
-    summary.clear(run.path)
-    done = records.done_items(run.records_dir)
-    pending = [i for i in found.items if i.name not in done]
-    log.info("%d items, %d to do, in %s", len(found.items), len(pending), found.root)
-    seconds: Counter[str] = Counter()
-    if pending:
-        _annotate(settings, classes, pending, run, seconds)
-    start = time.perf_counter()
-    exports = export.export_run(run, settings)
-    if settings.contact_sheet or settings.render:
-        _draw(run, settings)
-    seconds["export"] = time.perf_counter() - start  # type: ignore[assignment]
-    counts = summary.count(run, settings.threshold)
-    gate = summary.Gate(
-        name="gates.max_failed",
-        value=counts.failed,
-        limit=settings.gates.max_failed,
-        passed=counts.failed <= settings.gates.max_failed,
-    )
-    result = summary.Summary(
-        status="done" if gate.passed else "gate_failed",
-        exit_code=0 if gate.passed else 3,
-        run=str(run.path),
-        version=version("annotate"),
-        models=run.weights(),
-        items={
-            "found": len(found.items),
-            "new": len(pending),
-            "before": len(found.items) - len(pending),
-        },
-        counts=counts,
-        seconds={k: round(v, 3) for k, v in seconds.items()},
-        gates=[gate],
-        exports=exports,
-    )
-    result.write(run.path)
-    return result
+    load = cache(lambda: _executor(settings, classes))
+    for folder in _run_folders(settings):
+        try:
+            with _started(folder, found, classes, settings, shard) as run:
+                return _Job(settings, found, shard, rules, run).finish(load)
+        except ChangedError as error:
+            if settings.on_change != "new":
+                raise
+            log.info("%s", error)
+    raise AssertionError("there is always another folder")
 
 
-def _annotate(
-    settings: AnnotateCommand,
+@contextmanager
+def _started(
+    folder: Path,
+    found: dataset.Dataset,
     classes: ClassList,
-    pending: Sequence[Item],
-    run: Run,
-    seconds: Counter[str],
-) -> None:
-    """Load the models and work through the items."""
-    # Imported here: a wrong command, a finished run or an export need not wait for torch.
-    from annotate.assemble import build_pipeline, runner_rules
-    from annotate.runner import run_items
+    settings: AnnotateCommand,
+    shard: Shard | None,
+) -> Iterator[Run]:
+    """The run in `folder`, held against other writers, and clean of what dead ones left."""
+    redo = settings.on_change == "redo"
 
-    start = time.perf_counter()
-    rules = runner_rules(settings)
-    pipeline, provenance = build_pipeline(settings, classes)
-    run.made_with({role: asdict(p) for role, p in provenance.items()})
-    seconds["load"] = time.perf_counter() - start  # type: ignore[assignment]
-    start = time.perf_counter()
-    with tqdm(total=len(pending), unit="item", mininterval=1.0, dynamic_ncols=True) as bar:
-        tally = Counter(frames=0, failed=0)
+    def start() -> Run:
+        return Run.start(folder, found.root, classes, _asked(settings), redo=redo)
 
-        def on_record(record: FrameRecord) -> None:
-            tally["frames"] += record.status == "ok"
-            tally["failed"] += record.status == "failed"
-            bar.set_postfix(tally, refresh=False)
-            bar.update(record.media == "image")
-
-        def on_video(item: Item) -> None:
-            bar.update()
-
-        run_items(pending, pipeline, run.records_dir, rules, on_record=on_record, on_video=on_video)
-    seconds["annotate"] = time.perf_counter() - start  # type: ignore[assignment]
-    seconds.update(pipeline.seconds)
+    with ExitStack() as held:
+        if shard is None:
+            held.enter_context(lock.one_writer(folder))
+            run = start()
+            run.clean()
+        else:
+            held.enter_context(lock.one_writer_of_shard(folder, shard))
+            with lock.among_shards(folder):
+                run = start()
+        log_file.write_to(run.path / f"{_labelled('run', shard)}.log")
+        yield run
 
 
-def _draw(run: Run, settings: AnnotateCommand) -> None:
-    """Pictures for people: `contact_sheet.png`, and `media/` on request."""
-    from annotate import render
+class _Job:
+    """One run of the command on a run folder; `finish` is its page to read."""
 
-    threshold = settings.threshold
-    if settings.contact_sheet:
-        frames = render.frames_worth_seeing(run, threshold=threshold)
-        path = run.path / "contact_sheet.png"
-        render.write_contact_sheet(path, frames, run.classes, tiles=CONTACT_TILES)
-    if settings.render:
-        render.render_run(run, threshold=threshold)
+    def __init__(
+        self,
+        settings: AnnotateCommand,
+        found: dataset.Dataset,
+        shard: Shard | None,
+        rules: gates.GateRules,
+        run: Run,
+    ) -> None:
+        self._settings = settings
+        self._shard = shard
+        self._rules = rules
+        self._run = run
+        self._plan = share(cut(found.items, settings.runner.part_items), shard)
+        self._items = tuple(item for unit in self._plan for item in unit.items)
+        self._all = found.items
+        self._state = self._look()
+        self._tally = Step()  # of what was done now
+        self._seconds: Counter[str] = Counter()
+        self._summary_path = run.path / f"{_labelled('summary', shard)}.json"
+
+    def finish(self, load: Callable[[], Executor]) -> summary.Summary:
+        """Do what is left to do, then export, draw, count and judge."""
+        if self._shard is None and self._state.drop_second():
+            self._state = self._look()
+        log.info("%d items, %d to do", len(self._items), len(self._state.todo))
+        try:
+            with interrupt.last_words(lambda: self._broken_off("interrupted", 130)):
+                if self._state.todo:
+                    self._annotate(load)
+                self._summary_path.unlink(missing_ok=True)
+                exports = [] if self._shard else self._export()
+                result = self._judged(exports)
+                result.write(self._summary_path)
+                return result
+        except KeyboardInterrupt:
+            self._broken_off("interrupted", 130)
+            raise
+        except ChangedError:
+            raise
+        except AnnotateError as error:
+            self._broken_off("stopped", 2, str(error))
+            raise
+
+    def _look(self) -> standing.Standing:
+        return standing.look(
+            self._run, self._items, self._all, retry_failed=self._settings.retry_failed
+        )
+
+    def _annotate(self, load: Callable[[], Executor]) -> None:
+        """Load the models and work through the units."""
+        with self._timed("load"):
+            executor = load()
+        redo = self._settings.on_change == "redo"
+        if self._run.made_with(executor.provenance, redo=redo):
+            self._state = self._look()
+        self._summary_path.unlink(missing_ok=True)  # until the end, there is none
+        units = to_do(self._plan, self._state.todo)
+        with nullcontext() if self._shard is None else lock.among_shards(self._run.path):
+            self._state.drop_outdated()
+        if self._shard is None:
+            self._run.keep_unfinished(unit.part for unit in units)
+        bar = tqdm(total=len(self._state.todo), unit="item", mininterval=1.0, dynamic_ncols=True)
+
+        def on_step(step: Step) -> None:
+            self._tally += step
+            bar.set_postfix(
+                {"frames": self._tally.frames, "failed": self._tally.failed}, refresh=False
+            )
+            bar.update(step.items)
+
+        with bar, self._timed("annotate"):
+            executor.run(units, self._run, self._state.seen, on_step)
+        self._seconds.update(executor.seconds)
+
+    def _export(self) -> Sequence[Mapping[str, Any]]:
+        with self._timed("export"):
+            exports = export.export_run(self._run, self._settings)
+            self._draw()
+        return exports
+
+    def _draw(self) -> None:
+        """Pictures for people: `contact_sheet.png`, and `media/` on request."""
+        if not (self._settings.contact_sheet or self._settings.render):
+            return
+        from annotate import render
+
+        run, threshold = self._run, self._settings.threshold
+        if self._settings.contact_sheet:
+            frames = render.frames_worth_seeing(run, threshold=threshold)
+            path = run.path / "contact_sheet.png"
+            render.write_contact_sheet(path, frames, run.classes, tiles=CONTACT_TILES)
+        if self._settings.render:
+            render.render_run(run, threshold=threshold)
+
+    def _judged(self, exports: Sequence[Mapping[str, Any]]) -> summary.Summary:
+        """A shard is judged by its own items; scores need the whole run."""
+        threshold = self._settings.threshold
+        counts = summary.count(self._run, threshold, {item.name for item in self._items})
+        judged = list(
+            gates.counted(
+                self._rules, failed=counts.failed, annotated=counts.annotated, frames=counts.frames
+            )
+        )
+        if self._shard is None:
+            judged += gates.scored(self._rules, self._run, threshold)
+        passed = all(gate.passed for gate in judged)
+        return self._summary(
+            status="done" if passed else "gate_failed",
+            exit_code=0 if passed else 3,
+            new=len(self._state.todo),
+            counts=counts,
+            gates=judged,
+            exports=exports,
+        )
+
+    def _broken_off(self, status: str, exit_code: int, error: str = "") -> None:
+        """Leave a summary that says so; it must not take long, nor hide what went wrong."""
+        result = self._summary(status, exit_code, self._tally.items, counts=None, error=error)
+        try:
+            result.write(self._summary_path)
+        except AnnotateError as refusal:
+            log.warning("%s", refusal)
+
+    def _summary(
+        self,
+        status: str,
+        exit_code: int,
+        new: int,
+        *,
+        counts: summary.Counts | None,
+        gates: Sequence[gates.Gate] = (),
+        exports: Sequence[Mapping[str, Any]] = (),
+        error: str = "",
+    ) -> summary.Summary:
+        state = self._state
+        return summary.Summary(
+            status=status,
+            exit_code=exit_code,
+            run=str(self._run.path),
+            version=version("annotate"),
+            models=self._run.weights(),
+            items={
+                "found": len(self._items),
+                "new": new,
+                "before": len(self._items) - len(state.todo),
+            },
+            changes=state.changes(),
+            counts=counts,
+            seconds={k: round(v, 3) for k, v in self._seconds.items()},
+            gates=gates,
+            exports=exports,
+            error=error,
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
 
 
-def log_to(folder: Path) -> None:
-    """Append the log to `run.log` in the run folder."""
-    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("annotate", "exporters"):
-        house = logging.getLogger(name)
-        for old in house.handlers[:]:
-            house.removeHandler(old)
-            old.close()
-        house.addHandler(handler)
-        house.setLevel(logging.INFO)
-        house.propagate = False
+def _executor(settings: AnnotateCommand, classes: ClassList) -> Executor:
+    """Imported here: a wrong command, a finished run or an export need not wait for torch."""
+    if settings.executor == "ray":
+        from annotate.ray_runner import Cluster
+
+        return Cluster(settings, classes)
+    from annotate.assemble import build_worker
+
+    return build_worker(settings, classes)
+
+
+def _labelled(name: str, shard: Shard | None) -> str:
+    """Shards of one run folder keep their files apart."""
+    return f"{name}-{shard.label}" if shard else name
 
 
 def _kind(settings: AnnotateCommand) -> str:
     return "auto" if settings.dataset.kind == "demo" else settings.dataset.kind
+
+
+def _run_folders(settings: AnnotateCommand) -> Iterator[Path]:
+    """The run folder, then those beside it that `on_change=new` takes: DIR-2, DIR-3, ..."""
+    first = _run_folder(settings)
+    yield first
+    for number in count(2):
+        yield first.with_name(f"{first.name}-{number}")
 
 
 def _run_folder(settings: AnnotateCommand) -> Path:
@@ -156,6 +313,7 @@ def _asked(settings: AnnotateCommand) -> dict[str, Any]:
     ground = {k: v for k, v in asdict(settings.ground).items() if k != "batch"}
     segment = {k: v for k, v in asdict(settings.segment).items() if k != "max_pixels"}
     return {
+        "version": version("annotate"),
         "kind": _kind(settings),
         "ground": ground,
         "segment": segment,

@@ -18,6 +18,8 @@ from annotate.types import Image
 IMAGE_SUFFIXES = frozenset(
     [".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"]
 ) | frozenset([".pnm", ".ppm", ".tif", ".tiff", ".webp"])
+# What is decoded, whatever the suffix says: Pillow knows more, and runs programs for some of it.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 VIDEO_SUFFIXES = frozenset([".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"])
 
 
@@ -34,7 +36,7 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
         _allow(max_pixels)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata is no reason to speak: pixels decide
-            with PilImage.open(path) as picture:
+            with PilImage.open(path, formats=FORMATS) as picture:
                 width, height = picture.size
                 if max_pixels is not None and width * height > max_pixels:
                     raise MediaError(
@@ -65,7 +67,7 @@ def needs_rewriting(path: Path) -> bool:
     trainer as it is. Only the header is read. Raises MediaError when there is none.
     """
     try:
-        with PilImage.open(path) as picture:
+        with PilImage.open(path, formats=FORMATS) as picture:
             upright = picture.getexif().get(0x0112, 1) in (0, 1)
             return not upright or picture.mode not in ("RGB", "L")
     except Exception as error:

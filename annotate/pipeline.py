@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
+from annotate.backoff import Backoff
 from annotate.checks import in_range
 from annotate.ground import Grounder
 from annotate.identity import Track, TrackRules
+from annotate.models.object_groups import GroupedMemory
 from annotate.models.sam2_image import Sam2Image
-from annotate.models.sam2_memory import Sam2Memory
 from annotate.segment import Segmenter, SegmentRules, cut_masks
 from annotate.track import TrackedFrame, VideoTracker
 from annotate.types import Frame, FrameRecord, Instance, Item
@@ -36,17 +38,23 @@ class Pipeline:
     """The models with one class list; `seconds` adds up what each stage took."""
 
     def __init__(
-        self, grounder: Grounder, sam: Sam2Image, segment: SegmentRules, video: VideoRules
+        self,
+        grounder: Grounder,
+        sam: Sam2Image,
+        segment: SegmentRules,
+        video: VideoRules,
+        *,
+        objects_at_once: Backoff | None = None,
     ) -> None:
         self._grounder = grounder
         self._segmenter = Segmenter(sam, segment)
-        self._memory = Sam2Memory(sam)
+        self._memory = GroupedMemory(sam, at_once=objects_at_once)
         self._segment = segment
         self._video = video
         self.seconds: Counter[str] = Counter()
 
     def stills(self, frames: Sequence[Frame]) -> list[FrameRecord]:
-        """Records of a batch of stills, in their order."""
+        """Records of a batch of stills, in their order. Raises MemoryError when one is too much."""
         with self._timed("ground"):
             found = self._grounder.find([frame.image for frame in frames])
         with self._timed("segment"):
@@ -55,13 +63,27 @@ class Pipeline:
                 for frame, detections in zip(frames, found, strict=True)
             ]
 
-    def video(self, frames: Iterable[Frame]) -> VideoPass:
-        """One pass over the frames of a video, in their order."""
+    def video(
+        self, frames: Iterable[Frame], *, after: Mapping[str, Any] | None = None
+    ) -> VideoPass:
+        """One pass over the frames of a video, in their order.
+
+        With `after`, the state of an earlier pass, it goes on there; the frames must then begin
+        with those that it held.
+        """
         rules = self._video
         tracker = VideoTracker(
             self._memory, self._grounder, rules.track, every=rules.every, batch=rules.batch
         )
-        return VideoPass(tracker, frames, self._segment)
+        source = iter(frames)
+        if after is not None:
+            tracker.restore(after["tracker"], source)
+        return VideoPass(tracker, source, self._segment)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return self._memory.image.device
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -84,9 +106,14 @@ class VideoPass:
         self._frames = frames
         self._segment = segment
 
-    def drafts(self) -> Iterator[FrameRecord]:
-        """A draft per frame, in order."""
-        for tracked in self._tracker.track(self._frames):
+    def state(self) -> dict[str, Any]:
+        """What a later pass needs to go on from here; to be asked for `at_rest`."""
+        tracker = self._tracker.state()
+        return {"tracker": tracker, "held": [index for index, *_ in tracker["held"]]}
+
+    def drafts(self, *, at_rest: Callable[[], None] = lambda: None) -> Iterator[FrameRecord]:
+        """A draft per frame, in order; see VideoTracker.track for `at_rest`."""
+        for tracked in self._tracker.track(self._frames, at_rest=at_rest):
             yield ok_record(tracked.frame, tuple(self._instances(tracked)))
 
     def settled(self, drafts: Iterable[FrameRecord]) -> Iterator[FrameRecord]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from annotate import durable
 from annotate.errors import StorageError
 from annotate.types import FrameRecord, Instance, Rle
 
@@ -60,7 +62,7 @@ class PartWriter:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}.parquet"
-        self._unfinished = folder / f".{name}.tmp"
+        self._unfinished = durable.unfinished(self.path)
         self._rows: list[dict[str, Any]] = []
 
     def __enter__(self) -> PartWriter:
@@ -78,19 +80,18 @@ class PartWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            with self._storage():
-                if kind is None and self._rows:
-                    self._flush()
-                self._writer.close()
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._file.close()
-                if kind is None:
-                    self._unfinished.replace(self.path)
+            if kind is None:
+                with self._storage():
+                    if self._rows:
+                        self._flush()
+                    self._writer.close()
+                    self._file.close()
+                    durable.publish(self._unfinished, self.path)
         finally:
-            self._file.close()
-            with contextlib.suppress(OSError):
-                self._unfinished.unlink()
+            # On a full disk closing fails once more; what matters has been said by then.
+            for close in (self._writer.close, self._file.close, self._unfinished.unlink):
+                with contextlib.suppress(OSError):
+                    close()
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
@@ -119,27 +120,55 @@ def part_paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
-def done_items(folder: Path) -> set[str]:
-    """Names of the items that already have records (failed ones too)."""
-    done: set[str] = set()
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The items of one part."""
+
+    items: frozenset[str]
+    failed: frozenset[str]  # those of them that have a failed record
+
+
+def held_items(folder: Path) -> dict[Path, Held]:
+    """Which items each part of a records folder has records of."""
+    held = {}
     for path in part_paths(folder):
-        done.update(_open(path).read(columns=["item"])["item"].to_pylist())
-    return done
+        rows = _open(path).read(columns=["item", "status"])
+        failed = rows.filter(pc.equal(rows["status"], "failed"))
+        items, bad = (pc.unique(t["item"]).to_pylist() for t in (rows, failed))
+        held[path] = Held(frozenset(items), frozenset(bad))
+    return held
 
 
-def dataset(folder: Path) -> pads.Dataset:
-    """The records as a pyarrow dataset, for analysis outside this package."""
-    return pads.dataset([str(p) for p in part_paths(folder)], schema=SCHEMA, format="parquet")
+def drop_items(held: Mapping[Path, Held], names: Collection[str]) -> None:
+    """Take the records of items out of their parts, each of which stays whole all the while."""
+    for path, part in held.items():
+        if part.items <= set(names):
+            path.unlink()
+            durable.sync_folder(path.parent)
+        elif not part.items.isdisjoint(names):
+            with PartWriter(path.parent, path.stem) as left:
+                for record in read_part(path):
+                    if record.item not in names:
+                        left.add(record)
 
 
-def read_records(folder: Path) -> Iterator[FrameRecord]:
-    """All records ordered by item and frame index, a few at a time.
+def dataset(*folders: Path) -> pads.Dataset:
+    """The records of these folders as a pyarrow dataset, for analysis outside this package."""
+    parts = [str(path) for folder in folders for path in part_paths(folder)]
+    return pads.dataset(parts, schema=SCHEMA, format="parquet")
+
+
+def read_records(*folders: Path) -> Iterator[FrameRecord]:
+    """All records of these folders ordered by item and frame index, a few at a time.
 
     Parts are merged, each opened only when its first row is due: the order depends on the items
     alone, not on when they were annotated, and memory stays flat.
     """
     waiting = sorted(
-        (first, path) for path in part_paths(folder) if (first := _first_key(path)) is not None
+        (first, path)
+        for folder in folders
+        for path in part_paths(folder)
+        if (first := _first_key(path)) is not None
     )
     heap: list[tuple[tuple[str, int], int, FrameRecord, Iterator[FrameRecord]]] = []
     opened = 0

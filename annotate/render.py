@@ -16,7 +16,7 @@ import pyarrow.dataset as pads
 import supervision as sv
 from PIL import Image as PilImage
 
-from annotate import geometry
+from annotate import durable, geometry
 from annotate.errors import MediaError, StorageError
 from annotate.media import read_image
 from annotate.run_folder import Run
@@ -151,12 +151,7 @@ def _render_still(
     source: Item, records: Iterator[FrameRecord], path: Path, overlay: Overlay
 ) -> None:
     for image, record in _pictures(source, records):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            PilImage.fromarray(overlay.draw(image, record.instances)).save(path, quality=90)
-        except OSError as error:
-            reason = error.strerror or error
-            raise StorageError(f"{path}: cannot write the overlay ({reason})") from error
+        _save(overlay.draw(image, record.instances), path, format="JPEG", quality=90)
 
 
 def _render_video(
@@ -245,8 +240,21 @@ def write_contact_sheet(
         np.hstack([*drawn[i : i + columns], *[blank] * (columns - len(drawn[i : i + columns]))])
         for i in range(0, len(drawn), columns)
     ]
-    PilImage.fromarray(np.vstack(rows)).save(path)
+    _save(np.vstack(rows), path, format="PNG")
     return len(drawn)
+
+
+def _save(image: Image, path: Path, **encoding: Any) -> None:
+    """Write a picture whole or not at all."""
+    written = durable.unfinished(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PilImage.fromarray(image).save(written, **encoding)
+        durable.publish(written, path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot write it ({error.strerror or error})") from error
+    finally:
+        written.unlink(missing_ok=True)
 
 
 def _fit(image: Image) -> tuple[Image, float]:

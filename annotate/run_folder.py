@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as pads
 import yaml
 
-from annotate import records
+from annotate import durable, records
 from annotate.errors import ConfigError, StorageError
 from annotate.prompts import class_list_from_yaml, class_list_to_yaml
 from annotate.types import ClassList, FrameRecord
+
+SHOWN_DIFFERENCES = 5
+
+
+class ChangedError(ConfigError):
+    """A run folder holds records that were made otherwise than is asked now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +30,42 @@ class Run:
     path: Path
     root: Path
     classes: ClassList
+    others: tuple[Path, ...] = ()  # run folders whose records belong to it as well
 
     @classmethod
-    def open(cls, path: Path | str) -> Run:
-        """Open a run folder written before; StorageError names what is missing."""
+    def open(cls, path: Path | str, *others: Path | str) -> Run:
+        """Open a run folder written before, together with others that hold shares of the same run.
+
+        Raises StorageError that names what is missing, ConfigError when the folders were not asked
+        the same or hold records of the same item.
+        """
         path = Path(path)
         asked = _read_yaml(path / "config.yaml")
-        classes = class_list_from_yaml(
-            _read_yaml(path / "classes.yaml"), str(path / "classes.yaml")
+        classes = _read_yaml(path / "classes.yaml")
+        run = cls(
+            path=path,
+            root=Path(asked["dataset"]["root"]),
+            classes=class_list_from_yaml(classes, str(path / "classes.yaml")),
+            others=tuple(map(Path, others)),
         )
-        return cls(path=path, root=Path(asked["dataset"]["root"]), classes=classes)
+        run._check_others(asked, classes)
+        return run
 
     @classmethod
-    def start(cls, path: Path, root: Path, classes: ClassList, asked: Mapping[str, Any]) -> Run:
+    def start(
+        cls,
+        path: Path,
+        root: Path,
+        classes: ClassList,
+        asked: Mapping[str, Any],
+        *,
+        redo: bool = False,
+    ) -> Run:
         """Begin a run in `path`, or continue the one there if it was asked the same.
 
-        `asked` is what decides the records (models, rules). Raises ConfigError with the first
-        difference when the folder holds records made otherwise: two makings must not mix.
+        `asked` is what decides the records (program, models, rules). Where the folder holds records
+        that were made otherwise, they are removed if `redo` says so; else ChangedError shows the
+        differences: two makings must not mix.
         """
         texts = {
             "config.yaml": yaml.safe_dump(
@@ -47,69 +73,144 @@ class Run:
             ),
             "classes.yaml": class_list_to_yaml(classes),
         }
-        started = bool(records.part_paths(path / "records"))
+        run = cls(path=path, root=root, classes=classes)
+        before = {n: _read_yaml(path / n) for n in texts if (path / n).is_file()}
+        now = {name: yaml.safe_load(texts[name]) for name in before}
+        run._settle(_difference(_deciding(before), _deciding(now)), redo=redo)
+        try:
+            run.records_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot write there ({error.strerror})") from error
         for name, text in texts.items():
-            if started and (path / name).is_file():
-                before, now = _read_yaml(path / name), yaml.safe_load(text)
-                if difference := _first_difference(_deciding(before), _deciding(now)):
-                    raise ConfigError(
-                        f"{path} holds a run that was asked otherwise ({difference}); "
-                        "choose another folder with out=DIR, or delete this one"
-                    )
-        for name, text in texts.items():
-            _write(path / name, text)
-        return cls(path=path, root=root, classes=classes)
+            if before.get(name) != now.get(name) or name not in before:
+                durable.write_text(path / name, text)
+        return run
 
-    def made_with(self, weights: Mapping[str, Any]) -> None:
-        """Note which weights make the records; ConfigError where other ones made those here."""
+    def made_with(self, weights: Mapping[str, Any], *, redo: bool = False) -> bool:
+        """Note which weights make the records; whether records of other weights were removed.
+
+        Without `redo` these raise ChangedError.
+        """
         text = yaml.safe_dump(dict(weights), sort_keys=False)
-        started, before = bool(records.part_paths(self.records_dir)), self.weights()
-        difference = _first_difference(before, yaml.safe_load(text)) if before else ""
-        if started and difference:
-            raise ConfigError(
-                f"{self.path} was made with other weights ({difference}); choose another folder "
-                "with out=DIR, or delete this one"
-            )
-        _write(self.path / "weights.yaml", text)
+        before, now = self.weights(), yaml.safe_load(text)
+        removed = self._settle(_difference(before, now) if before else "", redo=redo)
+        if before != now:
+            durable.write_text(self.path / "weights.yaml", text)
+        return removed
 
     def weights(self) -> dict[str, Any]:
         """Which weights made the records, by role; empty before any were loaded."""
         path = self.path / "weights.yaml"
         return dict(_read_yaml(path)) if path.is_file() else {}
 
+    def _settle(self, difference: str, *, redo: bool) -> bool:
+        """Deal with records that were made otherwise; whether there were any."""
+        parts = records.part_paths(self.records_dir)
+        if not parts or not difference:
+            return False
+        if not redo:
+            raise ChangedError(
+                f"{self.path} holds records that were made otherwise ({difference}); say "
+                "on_change=redo to make them anew, on_change=new to begin a folder beside it, or "
+                "choose another one with out=DIR"
+            )
+        for part in parts:
+            part.unlink()
+        durable.sync_folder(self.records_dir)
+        return True
+
+    def _check_others(self, asked: Any, classes: Any) -> None:
+        held = records.held_items(self.records_dir) if self.others else {}
+        known = {item: self.path for part in held.values() for item in part.items}
+        for other in self.others:
+            theirs = {n: _read_yaml(other / n) for n in ("config.yaml", "classes.yaml")}
+            ours = {"config.yaml": asked, "classes.yaml": classes}
+            for document in (theirs, ours):  # the same dataset may be mounted elsewhere
+                document["config.yaml"] = {**document["config.yaml"], "dataset": None}
+            if difference := _difference(_deciding(ours), _deciding(theirs)):
+                raise ConfigError(f"{other} is no part of the run in {self.path} ({difference})")
+            for part in records.held_items(other / "records").values():
+                if twice := sorted(part.items & known.keys()):
+                    raise ConfigError(
+                        f"{twice[0]!r} is in {known[twice[0]]} and in {other}: read together, "
+                        "run folders must hold different items, such as shards do"
+                    )
+                known.update(dict.fromkeys(part.items, other))
+
     @property
     def records_dir(self) -> Path:
         return self.path / "records"
 
+    @property
+    def stamps_dir(self) -> Path:
+        """What the files of the dataset looked like when they were annotated."""
+        return self.path / "stamps"
+
+    @property
+    def unfinished_dir(self) -> Path:
+        """Working files of videos, a folder for each, from which an interrupted one goes on."""
+        return self.path / "unfinished"
+
+    def clean(self) -> None:
+        """Remove what a process that was killed has left; to be asked for under the lock."""
+        media = self.path / "media"
+        for folder in (self.path, self.records_dir, self.stamps_dir, media, *media.rglob("*/")):
+            durable.clean(folder)
+
+    def keep_unfinished(self, parts: Iterable[str]) -> None:
+        """Remove working files of videos except those of the parts that are still to be made."""
+        kept = set(parts)
+        for folder in self.unfinished_dir.glob("*"):
+            if folder.name not in kept:
+                durable.remove_folder(folder)
+
     def frames(self) -> Iterator[FrameRecord]:
         """Every record ordered by item and frame index, streamed; masks decode on demand."""
-        return records.read_records(self.records_dir)
+        return records.read_records(*self._records_dirs())
 
     def table(self) -> pads.Dataset:
         """The records as a pyarrow dataset."""
-        return records.dataset(self.records_dir)
+        return records.dataset(*self._records_dirs())
+
+    def _records_dirs(self) -> list[Path]:
+        return [self.records_dir, *(other / "records" for other in self.others)]
 
 
-def _deciding(asked: Any) -> Any:
+def _deciding(documents: Mapping[str, Any]) -> Any:
     """What decides the records: export thresholds and areas of classes do not."""
-    if "classes" not in asked:
-        return asked
+    if "classes.yaml" not in documents:
+        return documents
     exporting = ("threshold", "min_area", "max_area", "colour")
-    return [{k: v for k, v in c.items() if k not in exporting} for c in asked["classes"]]
+    classes = documents["classes.yaml"]["classes"]
+    kept = [{k: v for k, v in c.items() if k not in exporting} for c in classes]
+    return {**documents, "classes.yaml": {"classes": kept}}
 
 
-def _first_difference(before: Any, now: Any, at: str = "") -> str:
+def _difference(before: Any, now: Any) -> str:
+    """The first differences, on one line; "" where there is none."""
+    found = list(islice(_differences(before, now), SHOWN_DIFFERENCES + 1))
+    more = ", ..." if len(found) > SHOWN_DIFFERENCES else ""
+    return "; ".join(found[:SHOWN_DIFFERENCES]) + more
+
+
+def _differences(before: Any, now: Any, at: str = "") -> Iterator[str]:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
-        keys = sorted({*before, *now})
-        found = (_first_difference(before.get(k), now.get(k), f"{at}.{k}".strip(".")) for k in keys)
-        return next(filter(None, found), "")
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        found = (
-            _first_difference(b, n, f"{at}[{i}]")
-            for i, (b, n) in enumerate(zip(before, now, strict=True))
-        )
-        return next(filter(None, found), "")
-    return "" if before == now else f"{at or 'classes'}: was {before!r}, is {now!r}"
+        for key in sorted({*before, *now}):
+            inner = f"{at}.{key}" if at and not at.endswith(".yaml") else str(key)
+            yield from _differences(before.get(key), now.get(key), inner)
+    elif isinstance(before, list) and isinstance(now, list):
+        for index, (b, n) in enumerate(zip_longest(before, now)):
+            yield from _differences(b, n, f"{at}[{index}]")
+    elif before != now:
+        yield f"{at}: was {_shown(before)}, is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    """A value in one short line; of a class, its name."""
+    if isinstance(value, Mapping) and "name" in value:
+        value = value["name"]
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -124,14 +225,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StorageError(f"{path}: damaged; it holds no keys")
     return content
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot write it ({error.strerror})") from error

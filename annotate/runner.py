@@ -1,21 +1,26 @@
-"""The local runner: decode ahead, annotate in batches, write a part after every unit of work."""
+"""Units of work done in this process: decode ahead, annotate in batches, write a part for each."""
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
-from pathlib import Path
+from typing import Any
 
-from annotate import records
+from annotate import durable, records, stamps
+from annotate.backoff import over
 from annotate.checks import in_range
+from annotate.drafts import Drafts
 from annotate.errors import MediaError
 from annotate.media import read_image
 from annotate.pipeline import Pipeline, failed_record
+from annotate.plan import Step, Unit
+from annotate.run_folder import Run
+from annotate.stamps import Stamp
 from annotate.types import Frame, FrameRecord, Item
 from annotate.video import open_video
 
@@ -26,110 +31,164 @@ log = logging.getLogger(__name__)
 class RunnerRules:
     """How the work is cut and fed, see `runner:` in conf/config.yaml; it changes no record."""
 
-    part_items: int
     workers: int
     ahead: int
     batch: int  # images of one shape per forward
     max_pixels: int  # of one picture; more is a failed item
     stride: int  # every n-th frame of a video
+    checkpoint_frames: int  # of a video, from which an interrupted one goes on
+    max_ram_gb: float | None  # of this process, from which less is done at a time
 
     def __post_init__(self) -> None:
-        in_range("runner.part_items", self.part_items, 1)
         in_range("runner.workers", self.workers, 1)
         in_range("runner.ahead", self.ahead, 1)
         in_range("ground.batch", self.batch, 1)
         in_range("dataset.max_pixels", self.max_pixels, 1)
         in_range("video.stride", self.stride, 1)
+        in_range("runner.checkpoint_frames", self.checkpoint_frames, 1)
+        if self.max_ram_gb is not None:
+            in_range("runner.max_ram_gb", self.max_ram_gb, 0)
 
 
-def run_items(
-    items: Sequence[Item],
-    pipeline: Pipeline,
-    records_dir: Path,
-    rules: RunnerRules,
-    *,
-    on_record: Callable[[FrameRecord], None],
-    on_video: Callable[[Item], None],
-) -> None:
-    """Annotate items that have no record yet: stills in parts of `part_items`, then each video.
+OnStep = Callable[[Step], None]
 
-    Batches never reach across parts and parts are cut from the sorted items, so a run that was
-    interrupted and resumed computes the same batches as one that was not. `on_record` is told of
-    every record as soon as it is made, `on_video` of every video that is done.
-    """
-    for left_behind in records_dir.glob(".*"):  # by a run that was killed
-        left_behind.unlink()
-    number = _next_part_number(records_dir)
-    stills = [item for item in items if item.media == "image"]
-    decoded = decode_ahead(
-        stills, workers=rules.workers, ahead=rules.ahead, max_pixels=rules.max_pixels
-    )
-    while unit := list(
-        _annotated(islice(decoded, rules.part_items), pipeline, rules.batch, on_record)
-    ):
-        records.write_part(records_dir, f"part-{number:06d}", unit)
-        number += 1
-    for item in items:
-        if item.media == "video":
-            run_video(item, pipeline, records_dir, f"part-{number:06d}", rules, on_record=on_record)
-            on_video(item)
-            number += 1
+
+class Worker:
+    """Does units with the models it holds; every executor has one or more."""
+
+    def __init__(
+        self, pipeline: Pipeline, rules: RunnerRules, provenance: Mapping[str, Any]
+    ) -> None:
+        """`provenance` says which weights the pipeline was built with, by role."""
+        self._pipeline = pipeline
+        self._rules = rules
+        self.provenance = provenance
+
+    @property
+    def seconds(self) -> Counter[str]:
+        """What each stage has taken so far."""
+        return self._pipeline.seconds
+
+    def run(
+        self, units: Sequence[Unit], run: Run, seen: Mapping[str, Stamp], on_step: OnStep
+    ) -> None:
+        """Do all units, reading ahead from one to the next; `seen` are the stamps of the items."""
+        decoded = self._decoded([i for u in units if not u.is_video for i in u.items])
+        for unit in units:
+            self._do(unit, run, seen, on_step, decoded)
+
+    def do(self, unit: Unit, run: Run, seen: Mapping[str, Stamp], on_step: OnStep) -> None:
+        """Do one unit."""
+        self._do(unit, run, seen, on_step, self._decoded(() if unit.is_video else unit.items))
+
+    def _decoded(self, stills: Iterable[Item]) -> Iterator[tuple[Item, Frame | MediaError]]:
+        rules = self._rules
+        return decode_ahead(
+            stills,
+            workers=rules.workers,
+            ahead=rules.ahead,
+            max_pixels=rules.max_pixels,
+            crowded=over(rules.max_ram_gb),
+        )
+
+    def _do(
+        self,
+        unit: Unit,
+        run: Run,
+        seen: Mapping[str, Stamp],
+        on_step: OnStep,
+        decoded: Iterator[tuple[Item, Frame | MediaError]],
+    ) -> None:
+        """The stamps are written first: a part without them could not be seen to be outdated."""
+        durable.clean(run.records_dir, [unit.part])  # what a lost worker left of this unit
+        stamps.write(run.stamps_dir, unit.part, {i.name: seen.get(i.name) for i in unit.items})
+        if unit.is_video:
+            stamp = seen.get(unit.items[0].name)
+            run_video(unit, self._pipeline, run, self._rules, stamp, on_step)
+            return
+        batch = self._rules.batch
+        made = list(_annotated(islice(decoded, len(unit.items)), self._pipeline, batch, on_step))
+        records.write_part(run.records_dir, unit.part, made)
 
 
 def run_video(
-    item: Item,
-    pipeline: Pipeline,
-    records_dir: Path,
-    part: str,
-    rules: RunnerRules,
-    *,
-    on_record: Callable[[FrameRecord], None],
+    unit: Unit, pipeline: Pipeline, run: Run, rules: RunnerRules, stamp: Stamp, on_step: OnStep
 ) -> None:
     """Annotate one video into one part, holding a few of its frames at a time.
 
-    A video that breaks off keeps the frames before; the break is a failed record after them.
+    It goes on where an earlier attempt was sealed last. A video that breaks off keeps the frames
+    before; the break is a failed record after them.
     """
-    damage: list[FrameRecord] = []
-    passing = pipeline.video(_frames(item, rules, damage))
-    drafts = records.PartWriter(records_dir, f".draft-{part}")
-    try:
-        with drafts:
-            for draft in passing.drafts():
-                drafts.add(draft)
-                on_record(draft)
-        with records.PartWriter(records_dir, part) as settled:
-            made = passing.settled(records.read_part(drafts.path))
-            for record in merge(made, damage, key=lambda r: r.frame_index):
-                settled.add(record)
-    finally:
-        drafts.path.unlink(missing_ok=True)
+    (item,) = unit.items
+    folder = run.unfinished_dir / unit.part
+    with Drafts(folder, stamp, every=rules.checkpoint_frames) as drafts:
+        reading = _Reading(item, rules)
+        sealed = drafts.resume(pipeline.device)
+        if sealed is not None:
+            reading.go_back(sealed)
+        passing = pipeline.video(reading.frames(), after=sealed and sealed["pass"])
 
+        def at_rest() -> None:
+            if drafts.due:
+                drafts.seal({**reading.state(), "pass": passing.state()})
 
-def _frames(item: Item, rules: RunnerRules, damage: list[FrameRecord]) -> Iterator[Frame]:
-    """The frames of a video; where they break off is noted, and a folder goes on behind it."""
-    following = 0
-    try:
-        check_name(item)
-        video = open_video(item, max_pixels=rules.max_pixels)
-    except MediaError as error:
-        _note(item, error, 0, damage)
-        return
-    while True:
         try:
-            for frame in video.frames(stride=rules.stride, start=following):
-                following = frame.index + rules.stride
-                yield frame
-            return
-        except MediaError as error:
-            _note(item, error, following, damage)
-        if not item.path.is_dir():
-            return
-        following += rules.stride
+            for draft in passing.drafts(at_rest=at_rest):
+                drafts.add(draft)
+                on_step(_step(draft))
+        except MemoryError as error:
+            reading.note(MediaError(f"out of memory: {error}"))
+        with records.PartWriter(run.records_dir, unit.part) as settled:
+            made = passing.settled(drafts.read())
+            for record in merge(made, reading.damage, key=lambda r: r.frame_index):
+                settled.add(record)
+    drafts.remove()
+    on_step(Step(items=1, failed=len(reading.damage)))
 
 
-def _note(item: Item, error: MediaError, index: int, damage: list[FrameRecord]) -> None:
-    log.warning("%s: %s", item.name, error)
-    damage.append(failed_record(item, str(error), frame_index=index))
+class _Reading:
+    """The frames of a video; where they break off is noted, and a folder goes on behind it."""
+
+    def __init__(self, item: Item, rules: RunnerRules) -> None:
+        self._item = item
+        self._rules = rules
+        self._following = 0  # index of the frame to be read next
+        self.damage: list[FrameRecord] = []
+
+    def state(self) -> dict[str, Any]:
+        """Where it is; with the state of the pass, `go_back` finds the way."""
+        return {"following": self._following, "damage": self.damage}
+
+    def go_back(self, state: Mapping[str, Any]) -> None:
+        """To the first frame that the pass still held, else to where it was."""
+        self._following = min([*state["pass"]["held"], state["following"]])
+        self.damage = [r for r in state["damage"] if r.frame_index < self._following]
+
+    def frames(self) -> Iterator[Frame]:
+        stride = self._rules.stride
+        try:
+            check_name(self._item)
+            video = open_video(self._item, max_pixels=self._rules.max_pixels)
+        except (MediaError, OSError) as error:  # a folder may vanish between two looks
+            self.note(error)
+            return
+        while True:
+            try:
+                for frame in video.frames(stride=stride, start=self._following):
+                    self._following = frame.index + stride
+                    yield frame
+                return
+            except (MediaError, OSError) as error:
+                self.note(error)
+            if not self._item.path.is_dir():
+                return
+            self._following += stride
+
+    def note(self, error: MediaError | OSError) -> None:
+        """Record that the frame to be read next cannot be had."""
+        log.warning("%s: %s", self._item.name, error)
+        reason = error.strerror or "" if isinstance(error, OSError) else str(error)
+        self.damage.append(failed_record(self._item, reason, frame_index=self._following))
 
 
 def check_name(item: Item) -> None:
@@ -141,9 +200,17 @@ def check_name(item: Item) -> None:
 
 
 def decode_ahead(
-    items: Iterable[Item], *, workers: int, ahead: int, max_pixels: int
+    items: Iterable[Item],
+    *,
+    workers: int,
+    ahead: int,
+    max_pixels: int,
+    crowded: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Item, Frame | MediaError]]:
-    """Decoded items in their order, `ahead` of them in flight on `workers` threads."""
+    """Decoded items in their order, `ahead` of them in flight on `workers` threads.
+
+    While memory is `crowded`, those in flight are handed out before others are begun.
+    """
 
     def decode(item: Item) -> Frame | MediaError:
         try:
@@ -157,7 +224,7 @@ def decode_ahead(
         try:
             for item in items:
                 pending.append((item, pool.submit(decode, item)))
-                if len(pending) > ahead:
+                while len(pending) > ahead or (pending and crowded()):
                     first, future = pending.popleft()
                     yield first, future.result()
             while pending:
@@ -172,21 +239,21 @@ def _annotated(
     decoded: Iterable[tuple[Item, Frame | MediaError]],
     pipeline: Pipeline,
     batch: int,
-    on_record: Callable[[FrameRecord], None],
+    on_step: OnStep,
 ) -> Iterator[FrameRecord]:
     """Records of one unit; frames wait until `batch` of their size are there, or the unit ends."""
     waiting: dict[tuple[int, int], list[Frame]] = defaultdict(list)
 
     def flush(size_hw: tuple[int, int]) -> Iterator[FrameRecord]:
-        for record in pipeline.stills(waiting.pop(size_hw)):
-            on_record(record)
+        for record in _of_batch(pipeline, waiting.pop(size_hw)):
+            on_step(_step(record))
             yield record
 
     for item, frame in decoded:
         if isinstance(frame, MediaError):
             log.warning("%s: %s", item.name, frame)
             record = failed_record(item, str(frame))
-            on_record(record)
+            on_step(_step(record))
             yield record
             continue
         waiting[frame.size_hw].append(frame)
@@ -198,6 +265,20 @@ def _annotated(
         yield from flush(size_hw)
 
 
-def _next_part_number(records_dir: Path) -> int:
-    paths = records.part_paths(records_dir)
-    return int(paths[-1].stem.removeprefix("part-")) + 1 if paths else 0
+def _step(record: FrameRecord) -> Step:
+    """What a record amounts to; that a video is done is said apart."""
+    failed = record.status == "failed"
+    return Step(int(record.media == "image"), int(not failed), int(failed))
+
+
+def _of_batch(pipeline: Pipeline, frames: Sequence[Frame]) -> Iterator[FrameRecord]:
+    """Records of frames of one size; one that does not fit in memory costs only itself."""
+    try:
+        yield from pipeline.stills(frames)
+    except MemoryError as error:
+        if len(frames) > 1:
+            for frame in frames:
+                yield from _of_batch(pipeline, [frame])
+            return
+        log.warning("%s: %s", frames[0].item.name, error)
+        yield failed_record(frames[0].item, f"out of memory: {error}")

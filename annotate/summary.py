@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from annotate import durable
+from annotate.gates import Gate
 from annotate.run_folder import Run
 
 LISTED_FAILURES = 20
@@ -22,60 +26,51 @@ class Counts:
     ok: int  # items
     failed: int  # items
     frames: int
+    annotated: int  # frames with an instance from the export threshold on
     recorded: dict[str, int]  # instances per class, down to the record floor
     kept: dict[str, int]  # instances per class, from the export threshold
     failures: list[dict[str, str]]  # item and reason, the first few
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """A limit that a run must keep for exit code 0."""
-
-    name: str
-    value: float
-    limit: float
-    passed: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything `summary.json` says."""
 
-    status: str
+    status: str  # done | gate_failed | interrupted | stopped
     exit_code: int
     run: str
     version: str
     models: Mapping[str, Any]
-    items: Mapping[str, int]
-    counts: Counts
+    items: Mapping[str, int]  # found, done now, done before
+    changes: Mapping[str, Any]  # of the dataset since the last run, and what was retried
+    counts: Counts | None  # None where the run has not come to its end
     seconds: Mapping[str, float]
     gates: Sequence[Gate] = field(default=())
     exports: Sequence[Mapping[str, Any]] = field(default=())
+    error: str = ""  # why it stopped
 
     def write(self, path: Path) -> None:
-        """Write `summary.json` into the run folder."""
+        """Write it as json. Raises StorageError."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, default=str)
-        (path / "summary.json").write_text(text + "\n", encoding="utf-8")
+        durable.write_text(path, text + "\n")
 
 
-def clear(path: Path) -> None:
-    """Take back the summary of an earlier run in this folder: until the end, there is none."""
-    (path / "summary.json").unlink(missing_ok=True)
-
-
-def count(run: Run, threshold: float) -> Counts:
-    """Count items and instances, reading only the columns that are needed."""
+def count(run: Run, threshold: float, items: Collection[str]) -> Counts:
+    """Count these items and their instances, reading only the columns that are needed."""
     names = run.classes.names
-    limits = [threshold if c.threshold is None else c.threshold for c in run.classes.classes]
-    recorded, kept = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-    items: set[str] = set()
+    limits = np.array(
+        [threshold if c.threshold is None else c.threshold for c in run.classes.classes], np.float32
+    )
+    recorded, kept = np.zeros(len(names), int), np.zeros(len(names), int)
+    seen: set[str] = set()
     failed: set[str] = set()
     failures: list[dict[str, str]] = []
-    frames = 0
+    frames = annotated = 0
     columns = ["item", "status", "error", "instances"]
-    for batch in run.table().to_batches(columns=columns):
+    for whole in run.table().to_batches(columns=columns):
+        batch = whole.filter(pa.array([item in items for item in whole["item"].to_pylist()]))
         for item, status, error in zip(*(batch[c].to_pylist() for c in columns[:3]), strict=True):
-            items.add(item)
+            seen.add(item)
             if status == "ok":
                 frames += 1
             else:
@@ -84,17 +79,26 @@ def count(run: Run, threshold: float) -> Counts:
                     failures.append({"item": item, "error": error})
         flat = pc.list_flatten(batch["instances"])
         class_ids = flat.field("class_id").to_numpy(zero_copy_only=False)
-        scores = flat.field("score").to_numpy(zero_copy_only=False)
-        for class_id, name in enumerate(names):
-            of_class = scores[class_ids == class_id]
-            recorded[name] += len(of_class)
-            kept[name] += int((of_class >= limits[class_id]).sum())
-    return Counts(len(items - failed), len(failed), frames, recorded, kept, failures)
+        counting = flat.field("score").to_numpy(zero_copy_only=False) >= limits[class_ids]
+        frame_of = pc.list_parent_indices(batch["instances"]).to_numpy(zero_copy_only=False)
+        annotated += len(np.unique(frame_of[counting]))
+        recorded += np.bincount(class_ids, minlength=len(names))
+        kept += np.bincount(class_ids[counting], minlength=len(names))
+    return Counts(
+        ok=len(seen - failed),
+        failed=len(failed),
+        frames=frames,
+        annotated=annotated,
+        recorded=dict(zip(names, recorded.tolist(), strict=True)),
+        kept=dict(zip(names, kept.tolist(), strict=True)),
+        failures=failures,
+    )
 
 
 def table(summary: Summary) -> str:
-    """The summary for a terminal."""
-    counts, items = summary.counts, summary.items
+    """The summary of a run that came to its end, for a terminal."""
+    counts, items, changes = summary.counts, summary.items, summary.changes
+    assert counts is not None
     width = max([len("class"), *(len(name) for name in counts.kept)])
     lines = [
         f"{'class':<{width}}  {'kept':>8}  {'recorded':>8}",
@@ -107,7 +111,11 @@ def table(summary: Summary) -> str:
         f"items: {counts.ok} ok, {counts.failed} failed ({items['new']} done now, "
         f"{items['before']} before); {counts.frames} frames",
     ]
-    lines += [f"  failed: {f['item']}: {f['error']}" for f in counts.failures]
+    told = {k: n for k in ("changed", "retried", "removed") if (n := changes[k])}
+    if told:
+        lines.append("since the last run: " + ", ".join(f"{n} {k}" for k, n in told.items()))
+    lines += [f"  gone from the dataset: {_one_line(item)}" for item in changes["removed_items"]]
+    lines += [f"  failed: {_one_line(f['item'])}: {f['error']}" for f in counts.failures]
     if counts.failed > len(counts.failures):
         lines.append(f"  ... and {counts.failed - len(counts.failures)} more, in the records")
     if items["new"] and summary.seconds.get("annotate"):
@@ -122,3 +130,8 @@ def table(summary: Summary) -> str:
         if not g.passed
     ]
     return "\n".join(lines)
+
+
+def _one_line(name: str) -> str:
+    """A file name that cannot break a line or steer a terminal."""
+    return name if name.isprintable() else repr(name)

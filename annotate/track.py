@@ -7,9 +7,10 @@ can change them any more, which is when the key frame after them is done: that b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ from annotate.identity import (
     reassign_lost,
 )
 from annotate.models.sam2_image import Embedding
-from annotate.models.sam2_memory import Prediction, Sam2Memory
+from annotate.models.sam2_memory import BANK_CLASSES, Prediction, Sam2Memory
 from annotate.types import Detections, Frame, Image, Origin
 
 GRID = 256  # side of the grid on which masks are compared, px
@@ -86,6 +87,10 @@ class _Found:
         return len(self.scores)
 
 
+# What a tracker's state holds besides plain values.
+STATE_CLASSES = (*BANK_CLASSES, Track, Sighting)
+
+
 class VideoTracker:
     """Tracks one video; when `track` is exhausted, `kept` says what each track came to."""
 
@@ -103,10 +108,18 @@ class VideoTracker:
         self._alive: dict[int, Track] = {}
         self._held: list[TrackedFrame] = []  # since the last key frame
         self._time = 0  # frames seen; what Track and MemoryBank count in
+        self._thumbnail: Floats | None = None  # of the last frame seen
+        self._since_key = 0  # frames
 
-    def track(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
-        """Frames in their order with their sightings, each some frames after it was read."""
-        for frame, cut, found in self._grounded(frames):
+    def track(
+        self, frames: Iterable[Frame], *, at_rest: Callable[[], None] = lambda: None
+    ) -> Iterator[TrackedFrame]:
+        """Frames in their order with their sightings, each some frames after it was read.
+
+        `at_rest` is called now and then, when `state` can be asked for: what was handed out and
+        what the state holds are then all that was read.
+        """
+        for frame, cut, found in self._grounded(frames, at_rest):
             if cut:
                 yield from self._held
                 self._held = []
@@ -122,19 +135,46 @@ class VideoTracker:
         """The tracks that had the detections they should have had."""
         return {i: t for i, t in self._tracks.items() if keep(t, self._rules)}
 
-    def _grounded(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool, Detections | None]]:
+    def state(self) -> dict[str, Any]:
+        """All that a tracker needs to go on from here; see `at_rest`."""
+        return {
+            "tracks": self._tracks,
+            "alive": list(self._alive),
+            "held": [(h.frame.index, h.key, h.sightings) for h in self._held],
+            "time": self._time,
+            "thumbnail": self._thumbnail,
+            "since_key": self._since_key,
+            "memory": self._memory.state(self._bank),
+        }
+
+    def restore(self, state: dict[str, Any], frames: Iterator[Frame]) -> None:
+        """Go on from the state of a tracker with the same models and rules.
+
+        `frames` begin with those that it still held, whose pictures are not in the state.
+        """
+        self._tracks = state["tracks"]
+        self._alive = {i: self._tracks[i] for i in state["alive"]}
+        self._held = [
+            TrackedFrame(next(frames), key, sightings) for _, key, sightings in state["held"]
+        ]
+        self._time = state["time"]
+        self._thumbnail, self._since_key = state["thumbnail"], state["since_key"]
+        self._memory.restore(self._bank, state["memory"])
+
+    def _grounded(
+        self, frames: Iterable[Frame], at_rest: Callable[[], None]
+    ) -> Iterator[tuple[Frame, bool, Detections | None]]:
         """Each frame, whether a scene begins with it, and its detections if it is a key frame."""
-        source, since_key = iter(frames), 0
-        thumbnail: Floats | None = None
+        source = iter(frames)
         keys_at_once = max(1, min(self._batch, WINDOW // self._every))
         while window := list(islice(source, keys_at_once * self._every)):
             marks = []
             for frame in window:
-                before, thumbnail = thumbnail, _thumbnail(frame.image)
-                cut = is_cut(thumbnail, before, self._rules.cut)
-                since_key = 0 if cut else since_key
+                before, self._thumbnail = self._thumbnail, _thumbnail(frame.image)
+                cut = is_cut(self._thumbnail, before, self._rules.cut)
+                since_key = 0 if cut else self._since_key
                 marks.append((frame, cut, since_key == 0))
-                since_key = (since_key + 1) % self._every
+                self._since_key = (since_key + 1) % self._every
             keys = [frame.image for frame, _, key in marks if key]
             found = chain.from_iterable(
                 self._grounder.find(keys[i : i + keys_at_once])
@@ -142,6 +182,7 @@ class VideoTracker:
             )
             for frame, cut, key in marks:
                 yield frame, cut, next(found) if key else None
+            at_rest()
 
     def _end_scene(self) -> None:
         for track_id in list(self._alive):

@@ -24,6 +24,7 @@ from av.stream import Disposition
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
+from annotate import durable
 from annotate.dataset import numbered_images
 from annotate.errors import MediaError, StorageError
 from annotate.media import read_image
@@ -277,7 +278,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, *, size_wh: tuple[int, int], fps: float, crf: int = 20) -> None:
-        self._path, self._unfinished = path, path.with_name(f".{path.name[:200]}.tmp")
+        self._path, self._unfinished = path, durable.unfinished(path)
         self._fps, self._last_tick = fps, -1
         width, height = size_wh
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
@@ -332,7 +333,7 @@ class VideoWriter:
                 self._mux(None)
             self._container.close()
             if kind is None:
-                self._unfinished.replace(self._path)
+                durable.publish(self._unfinished, self._path)
         except (av.FFmpegError, OSError) as refusal:
             raise StorageError(
                 f"{self._path}: cannot write the video ({_reason(refusal)})"

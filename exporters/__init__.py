@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from annotate import durable
 from annotate.errors import ConfigError, StorageError
 from annotate.run_folder import Run
 from exporters import coco, yolo_seg
@@ -64,19 +65,15 @@ def _export(run: Run, name: str, options: ExportOptions) -> ExportSummary:
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` when all went well, and goes otherwise."""
-    unfinished, former = (folder.with_name(f".{folder.name}.{s}") for s in ("new", "old"))
+    durable.clean(folder.parent, [folder.name])  # of an export that was killed
+    written = durable.unfinished(folder)
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        shutil.rmtree(former, ignore_errors=True)
-        if folder.exists():
-            folder.rename(former)
-        unfinished.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
+        written.mkdir(parents=True)
+        yield written
+        durable.publish_folder(written, folder)
     except OSError as error:
         raise StorageError(
             f"{folder}: cannot write the export ({error.strerror or error})"
         ) from error
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(written, ignore_errors=True)

@@ -25,7 +25,7 @@ from PIL import Image as PilImage
 
 from annotate.dataset import numbered_images
 from annotate.errors import MediaError
-from annotate.media import needs_rewriting, read_image
+from annotate.media import FORMATS, needs_rewriting, read_image
 from annotate.types import FrameRecord, Image, Item
 from annotate.video import open_video
 
@@ -144,7 +144,7 @@ def stage_still(source: Path, target: Path, *, size_wh: tuple[int, int], how: St
 def _look(source: Path) -> tuple[tuple[int, int], bool, Image | None]:
     """Upright size, whether the file ends as it should, and the pixels if it must be rewritten."""
     rewrite = needs_rewriting(source)
-    with PilImage.open(source) as picture:
+    with PilImage.open(source, formats=FORMATS) as picture:
         found, size_wh = picture.format, picture.size
     if rewrite or found not in READABLE_FORMATS:
         image = read_image(source)

@@ -15,9 +15,12 @@ ROOMS = {
     "supervision": {"annotate/render.py"},
     "trackeval": {"annotate/tracking_metrics.py"},
     "fiftyone": set(),
-    "ray": set(),
+    "ray": {"annotate/ray_runner.py"},
 }
-PURE = ("errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media")
+PURE = (
+    "errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media", "durable",
+    "lock", "plan", "stamps", "standing", "run_folder", "gates", "interrupt",
+)  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

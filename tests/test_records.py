@@ -53,10 +53,18 @@ def test_parts_are_opened_only_when_due(tmp_path, monkeypatch):
     assert len(list(reading)) == 14
 
 
-def test_done_items(tmp_path):
-    assert records.done_items(tmp_path) == set()
-    records.write_part(tmp_path, "part-000000", [record("a"), record("b", status="failed")])
-    assert records.done_items(tmp_path) == {"a", "b"}
+def test_which_items_are_held_and_which_failed(tmp_path):
+    assert records.held_items(tmp_path) == {}
+    path = records.write_part(tmp_path, "part-000000", [record("a"), record("b", status="failed")])
+    assert records.held_items(tmp_path) == {path: records.Held(frozenset("ab"), frozenset("b"))}
+
+
+def test_items_are_dropped_and_a_part_without_any_goes(tmp_path):
+    records.write_part(tmp_path, "part-000000", [record("a"), record("b", instances=2)])
+    records.write_part(tmp_path, "part-000001", [record("c")])
+    records.drop_items(records.held_items(tmp_path), {"a", "c"})
+    assert list(records.read_records(tmp_path)) == [record("b", instances=2)]
+    assert [p.name for p in tmp_path.iterdir()] == ["part-000000.parquet"]
 
 
 def test_same_records_same_bytes_and_nothing_else_left(tmp_path):

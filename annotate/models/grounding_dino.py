@@ -6,6 +6,7 @@ every phrase is known, and the token scores of a query are pooled over each span
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers.modeling_outputs import BaseModelOutput
 
 from annotate.errors import PromptError
 from annotate.types import Image
+
+LEAST_SIDE = 32  # px that the backbone needs: it halves a picture five times
+THREAD_LENGTH = 4096  # px, of a picture too thin for that when it is stretched across
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +83,26 @@ class GroundingDino:
         """Resize and normalise one RGB image for the model: float (3, h, w) on the device."""
         # A copy: decoded pictures may be read-only, which torch cannot express.
         pixels = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)
+        pixels = self._thickened(pixels)
         prepared = self._image_processor(
             images=[pixels], do_pad=False, return_tensors="pt", input_data_format="channels_first"
         )
         pixels_3hw: Tensor = prepared["pixel_values"][0]
         return pixels_3hw
+
+    def _thickened(self, pixels_3hw: Tensor) -> Tensor:
+        """A picture like a thread, stretched across: resized as it is, no width would be left.
+
+        Boxes are shares of the frame, so they do not mind.
+        """
+        h, w = pixels_3hw.shape[1:]
+        aspect = self._image_processor.size["longest_edge"] // LEAST_SIDE
+        if max(h, w) <= aspect * min(h, w):
+            return pixels_3hw
+        longer = min(max(h, w), THREAD_LENGTH)
+        shorter = math.ceil(longer / aspect)
+        size = (longer, shorter) if h > w else (shorter, longer)
+        return functional.interpolate(pixels_3hw[None], size, mode="nearest")[0]
 
     @torch.inference_mode()
     def score(self, pixels_b3hw: Tensor, caption: Caption) -> tuple[Tensor, Tensor]:

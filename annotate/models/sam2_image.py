@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
+from annotate.backoff import Backoff
 from annotate.types import Image
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -33,8 +34,10 @@ class Embedding:
 class Sam2Image:
     """Box prompts to mask logits, for any SAM2Base."""
 
-    def __init__(self, model: Any, *, device: torch.device) -> None:
+    def __init__(self, model: Any, *, device: torch.device, at_once: Backoff | None = None) -> None:
+        """`at_once` limits the boxes of a decoder pass."""
         self.device = device
+        self._at_once = at_once or Backoff("boxes")
         self.model = model.to(device).eval()
         self._mean = torch.tensor(_MEAN, device=device).view(3, 1, 1)
         self._std = torch.tensor(_STD, device=device).view(3, 1, 1)
@@ -54,7 +57,17 @@ class Sam2Image:
 
     @torch.inference_mode()
     def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (k, 4) xyxy px to low-resolution mask logits (k, 4s, 4s) and IoU estimates (k,)."""
+        """Boxes (k >= 1, 4) xyxy px to mask logits (k, 4s, 4s) and IoU estimates (k,).
+
+        Raises MemoryError when one box alone is too much.
+        """
+        rows = range(len(boxes_k4))
+        passes = self._at_once.slices(rows, lambda r: self._decode(embedding, boxes_k4[list(r)]))
+        logits, ious = zip(*passes, strict=True)
+        return torch.cat(logits), torch.cat(ious)
+
+    def _decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
+        """One pass of the decoder."""
         points, labels = box_corners(boxes_k4.to(self.device), embedding, self.model.image_size)
         features = embedding.features
         if self.model.directly_add_no_mem_embed:

@@ -54,6 +54,9 @@ class _Moment:
     pointers: Tensor  # (k, c)
 
 
+BANK_CLASSES = (_Anchor, _Moment)
+
+
 class MemoryBank:
     """What is remembered of each object of one video. Ids are the caller's; time only grows."""
 
@@ -104,6 +107,19 @@ class Sam2Memory:
     def bank(self, *, max_anchors: int) -> MemoryBank:
         """An empty bank for one video."""
         return MemoryBank(self.model, max_anchors=max_anchors)
+
+    def state(self, bank: MemoryBank) -> dict[str, Any]:
+        """A bank, and what its memories need to be read, as plain values."""
+        return {
+            "anchors": bank.anchors,
+            "moments": bank.moments,
+            "position": self._memory_position,
+        }
+
+    def restore(self, bank: MemoryBank, state: dict[str, Any]) -> None:
+        """Fill a bank with what `state` gave."""
+        bank.anchors, bank.moments = state["anchors"], state["moments"]
+        self._memory_position = state["position"]
 
     @torch.inference_mode()
     def seed_masks(self, embedding: Embedding, masks_khw: Tensor) -> Prediction:

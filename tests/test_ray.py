@@ -1,0 +1,65 @@
+"""The same records and exports from Ray's workers, whatever happens to them."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+
+from annotate import ray_runner, records
+from annotate.errors import ConfigError, StorageError
+from annotate.plan import Step, Unit
+from annotate.run_folder import Run
+from annotate.types import ClassList, Item
+from tests import killing_ray
+
+
+@pytest.mark.timeout(900)  # five processes load the models; on busy cores that takes its time
+def test_workers_that_die_under_way_change_no_byte(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert killing_ray.compare(tmp_path, stills=6, deaths=[4], kills=0) == []
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """The book-keeping of a cluster, without one."""
+    made = object.__new__(ray_runner.Cluster)
+    return SimpleNamespace(
+        again=lambda unit, losses, steps: made._again(unit, losses, run, steps.append),
+        run=(run := Run(tmp_path, tmp_path, ClassList(()))),
+    )
+
+
+def test_a_unit_that_kills_its_workers_is_taken_apart_and_then_recorded(cluster, tmp_path):
+    items = tuple(Item(name, tmp_path / name) for name in ("a.png", "b.png"))
+    unit, losses, steps = Unit(0, items), Counter(), []
+    for _ in range(ray_runner.LOSSES - 1):
+        assert cluster.again(unit, losses, steps) == [unit]
+    alone = cluster.again(unit, losses, steps)
+    assert [u.items for u in alone] == [items[:1], items[1:]]
+    for _ in range(ray_runner.LOSSES - 1):
+        assert cluster.again(alone[0], losses, steps) == [alone[0]]
+    assert cluster.again(alone[0], losses, steps) == []
+    assert steps == [Step(items=1, failed=1)]
+    (record,) = records.read_records(cluster.run.records_dir)
+    assert (record.item, record.status) == ("a.png", "failed")
+    assert record.error == "its worker died 5 times"
+
+
+def test_workers_with_other_weights_are_refused():
+    made = object.__new__(ray_runner.Cluster)
+    made.__dict__["provenance"] = {"ground": {"sha256": "a"}}
+    made._check_weights({"ground": {"sha256": "a"}})
+    with pytest.raises(ConfigError, match="hold different weights"):
+        made._check_weights({"ground": {"sha256": "b"}})
+
+
+def test_what_the_user_can_mend_comes_back_as_it_was(monkeypatch):
+    cause = StorageError("runs/x: cannot write records (No space left on device)")
+
+    def get(answer):
+        raise ray_runner.RayTaskError("do", "traceback", cause)
+
+    monkeypatch.setattr(ray_runner.ray, "get", get)
+    with pytest.raises(StorageError, match="No space left") as caught:
+        ray_runner._result("answer")
+    assert caught.value is cause

@@ -1,6 +1,6 @@
 """States on disk without pickle: tensors in a safetensors file, all else as json in its header.
 
-What may be in a state is plain: numbers, texts, lists, tuples, dicts, arrays, tensors, and
+What may be in a state is plain: numbers, texts, lists, tuples, dicts, sets, arrays, tensors, and
 dataclasses that the reader names.
 """
 
@@ -64,6 +64,8 @@ def _packed(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, dict):
         pairs = [[_packed(k, tensors), _packed(v, tensors)] for k, v in value.items()]
         return ["counter" if isinstance(value, Counter) else "dict", pairs]
+    if isinstance(value, set):
+        return ["set", [_packed(v, tensors) for v in sorted(value)]]
     if isinstance(value, (list, tuple, deque)):
         return [type(value).__name__, [_packed(v, tensors) for v in value]]
     if is_dataclass(value):
@@ -106,6 +108,8 @@ def _unpacked(
             return [inner(v) for v in content]
         case "tuple":
             return tuple(inner(v) for v in content)
+        case "set":
+            return {inner(v) for v in content}
         case "deque":
             return deque(inner(v) for v in content)
         case "dataclass":

@@ -406,7 +406,7 @@ def test_a_checkpoint_of_a_video_that_changed_is_of_no_use(clip, tmp_path, monke
 
 
 def test_a_state_has_no_pickle_and_comes_back_as_it_was(tmp_path):
-    track = Track(3, last_seen=7, placed=6, box=np.array([1.5, 2, 3, 4.25]), hidden=[(1, 2)])
+    track = Track(3, last_seen=7, placed=6, box=np.array([1.5, 2, 3, 4.25]), beside={2, 5})
     track.hit(1, "red circle", 0.1 + 0.2, sure=True)
     state = {"tracks": {3: track}, "logits": torch.arange(4.0)[::2], "score": np.float32(0.1)}
     checkpoint.save(tmp_path / "state", state)

@@ -379,6 +379,36 @@ def test_a_video_goes_on_from_its_last_checkpoint(every, clip, tmp_path, monkeyp
     assert not (tmp_path / "run/unfinished").exists()
 
 
+def test_a_checkpoint_made_otherwise_is_another_fingerprint(clip, tmp_path, monkeypatch):
+    whole = Video.frames
+
+    def interrupted(self, *, stride, start):
+        for frame in whole(self, stride=stride, start=start):
+            if frame.index == 12:
+                raise KeyboardInterrupt
+            yield frame
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Video, "frames", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(clip, tmp_path / "run", "runner.checkpoint_frames=4")
+    with pytest.raises(ConfigError, match=r"track\.max_gap: was 30, is 7"):
+        run(clip, tmp_path / "run", "track.max_gap=7")
+    run(clip, tmp_path / "run", "track.max_gap=7", "on_change=redo")
+    run(clip, tmp_path / "fresh", "track.max_gap=7")
+    assert tree(tmp_path / "run", "records") == tree(tmp_path / "fresh", "records")
+
+
+def test_working_files_of_a_video_that_is_done_go(clip, tmp_path):
+    run(clip, tmp_path / "run")
+    (part,) = records.part_paths(tmp_path / "run/records")
+    left = tmp_path / "run/unfinished" / part.stem
+    left.mkdir(parents=True)
+    (left / "drafts-000000.parquet").write_bytes(b"")
+    run(clip, tmp_path / "run")
+    assert not left.parent.exists()
+
+
 def test_a_checkpoint_of_a_video_that_changed_is_of_no_use(clip, tmp_path, monkeypatch):
     data = tmp_path / "clip.mp4"
     shutil.copy(clip, data)

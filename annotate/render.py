@@ -252,7 +252,9 @@ def _save(image: Image, path: Path, **encoding: Any) -> None:
         PilImage.fromarray(image).save(written, **encoding)
         durable.publish(written, path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot write it ({error.strerror or error})") from error
+        raise StorageError(
+            f"{path}: cannot write the picture ({error.strerror or error})"
+        ) from error
     finally:
         written.unlink(missing_ok=True)
 

@@ -302,9 +302,10 @@ def test_a_signal_ends_a_process_that_is_deep_in_foreign_code(number, tmp_path):
         "    with interrupt.last_words(lambda: print('last words', flush=True)):\n"
         # Blocked here, the signal arrives in another thread, and sleep() goes on.
         "        signal.pthread_sigmask(signal.SIG_BLOCK, interrupt.SIGNALS)\n"
-        "        print('busy', flush=True)\n"
+        "        told = False\n"
         "        while True:\n"
         "            try:\n"
+        "                told = told or print('busy', flush=True) is None\n"
         "                ctypes.CDLL(None).sleep(600)\n"
         "            except KeyboardInterrupt:\n"
         "                pass\n"

@@ -19,22 +19,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from annotate import durable
-from annotate.errors import StorageError
 
 
 def save(path: Path, state: Any) -> None:
     """Write a state whole or not at all. Raises StorageError when the disk refuses."""
     tensors: dict[str, torch.Tensor] = {}
     packed = json.dumps(_packed(state, tensors))
-    written = durable.unfinished(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, written, metadata={"state": packed})
-        durable.publish(written, path)
-    except (OSError, SafetensorError) as error:
-        raise StorageError(f"{path}: cannot write it ({error})") from error
-    finally:
-        written.unlink(missing_ok=True)
+    with durable.writing(path) as written:
+        try:
+            save_file(tensors, written, metadata={"state": packed})
+        except SafetensorError as error:  # which is how it says that the disk refuses
+            raise OSError(str(error)) from error
 
 
 def load(path: Path, classes: Sequence[type], device: torch.device) -> Any | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from annotate.errors import StorageError
@@ -53,23 +53,34 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all. Raises StorageError when the disk refuses."""
+@contextmanager
+def writing(path: Path, what: str = "it") -> Iterator[Path]:
+    """A name to write `path` under, which it gets when all went well, and is gone otherwise.
+
+    Raises StorageError, which names `what` could not be written, when the disk refuses.
+    """
     written = unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written.write_text(text, encoding="utf-8")
+        yield written
         publish(written, path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot write it ({error.strerror or error})") from error
+        raise StorageError(f"{path}: cannot write {what} ({error.strerror or error})") from error
     finally:
-        written.unlink(missing_ok=True)
+        with suppress(OSError):  # mostly that there is none any more
+            written.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all. Raises StorageError when the disk refuses."""
+    with writing(path) as written:
+        written.write_text(text, encoding="utf-8")
 
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder of working files, and the one it lies in when nothing else is left there."""
     shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         folder.parent.rmdir()
 
 

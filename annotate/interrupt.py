@@ -13,7 +13,7 @@ from types import FrameType
 
 EXIT_CODE = 130
 SAYS = "interrupted; the same command continues from here"
-GRACE_S = 4.0  # for an orderly end; a second signal cuts it short
+GRACE_S = 3.5  # for an orderly end; a second signal cuts it short
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _last_words: list[Callable[[], None]] = []
@@ -59,7 +59,7 @@ def _listen(told: socket.socket, tell: socket.socket) -> None:
         pass
     speaking = threading.Thread(target=_say_last_words, daemon=True)
     speaking.start()
-    speaking.join(0.5)  # a disk that hangs must not keep the process
+    speaking.join(1.0)  # a disk that hangs must not keep the process
     print(SAYS, file=sys.stderr, flush=True)
     os._exit(EXIT_CODE)
 

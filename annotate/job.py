@@ -134,6 +134,9 @@ class _Job:
         """Do what is left to do, then export, draw, count and judge."""
         if self._shard is None and self._state.drop_second():
             self._state = self._look()
+        if self._shard is None:
+            left = to_do(self._plan, self._state.todo)
+            self._run.keep_unfinished(unit.part for unit in left)
         log.info("%d items, %d to do", len(self._items), len(self._state.todo))
         try:
             with interrupt.last_words(lambda: self._broken_off("interrupted", 130)):
@@ -169,8 +172,6 @@ class _Job:
         units = to_do(self._plan, self._state.todo)
         with nullcontext() if self._shard is None else lock.among_shards(self._run.path):
             self._state.drop_outdated()
-        if self._shard is None:
-            self._run.keep_unfinished(unit.part for unit in units)
         bar = tqdm(total=len(self._state.todo), unit="item", mininterval=1.0, dynamic_ncols=True)
 
         def on_step(step: Step) -> None:

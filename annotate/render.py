@@ -17,7 +17,7 @@ import supervision as sv
 from PIL import Image as PilImage
 
 from annotate import durable, geometry
-from annotate.errors import MediaError, StorageError
+from annotate.errors import MediaError
 from annotate.media import read_image
 from annotate.run_folder import Run
 from annotate.types import ClassList, Frame, FrameRecord, Image, Instance, Item, Rle
@@ -246,15 +246,8 @@ def write_contact_sheet(
 
 def _save(image: Image, path: Path, **encoding: Any) -> None:
     """Write a picture whole or not at all."""
-    written = durable.unfinished(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with durable.writing(path, "the picture") as written:
         PilImage.fromarray(image).save(written, **encoding)
-        durable.publish(written, path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot write it ({error.strerror or error})") from error
-    finally:
-        written.unlink(missing_ok=True)
 
 
 def _fit(image: Image) -> tuple[Image, float]:

@@ -104,9 +104,13 @@ class Run:
         return dict(_read_yaml(path)) if path.is_file() else {}
 
     def _settle(self, difference: str, *, redo: bool) -> bool:
-        """Deal with records that were made otherwise; whether there were any."""
+        """Deal with records that were made otherwise; whether there were any.
+
+        What a video has come to so far counts as well: it would go on from there.
+        """
         parts = records.part_paths(self.records_dir)
-        if not parts or not difference:
+        begun = [*parts, *self.unfinished_dir.glob("*/state-*")]
+        if not begun or not difference:
             return False
         if not redo:
             raise ChangedError(
@@ -114,8 +118,8 @@ class Run:
                 "on_change=redo to make them anew, on_change=new to begin a folder beside it, or "
                 "choose another one with out=DIR"
             )
-        for part in parts:
-            part.unlink()
+        for path in begun:
+            path.unlink()
         durable.sync_folder(self.records_dir)
         return True
 

@@ -167,7 +167,7 @@ def test_a_disk_that_refuses_is_a_storage_error(run: Run) -> None:
     PilImage.new("RGB", (W, H)).save(run.root / "a.png")
     add(run, "0", still_record("a.png", width=W, height=H))
     (run.path / "media").write_bytes(b"in the way")
-    with pytest.raises(StorageError, match="cannot write the overlay"):
+    with pytest.raises(StorageError, match="cannot write the picture"):
         render_run(run, threshold=0.3)
 
 

@@ -302,9 +302,10 @@ def test_a_signal_ends_a_process_that_is_deep_in_foreign_code(number, tmp_path):
         "    with interrupt.last_words(lambda: print('last words', flush=True)):\n"
         # Blocked here, the signal arrives in another thread, and sleep() goes on.
         "        signal.pthread_sigmask(signal.SIG_BLOCK, interrupt.SIGNALS)\n"
-        "        print('busy', flush=True)\n"
+        "        told = False\n"
         "        while True:\n"
         "            try:\n"
+        "                told = told or print('busy', flush=True) is None\n"
         "                ctypes.CDLL(None).sleep(600)\n"
         "            except KeyboardInterrupt:\n"
         "                pass\n"
@@ -377,6 +378,36 @@ def test_a_video_goes_on_from_its_last_checkpoint(every, clip, tmp_path, monkeyp
     assert starts[0] == 0 and starts[1] >= 6, "it began again at frame 0"
     assert tree(tmp_path / "run", "records") == tree(tmp_path / "whole", "records")
     assert not (tmp_path / "run/unfinished").exists()
+
+
+def test_a_checkpoint_made_otherwise_is_another_fingerprint(clip, tmp_path, monkeypatch):
+    whole = Video.frames
+
+    def interrupted(self, *, stride, start):
+        for frame in whole(self, stride=stride, start=start):
+            if frame.index == 12:
+                raise KeyboardInterrupt
+            yield frame
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Video, "frames", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(clip, tmp_path / "run", "runner.checkpoint_frames=4")
+    with pytest.raises(ConfigError, match=r"track\.max_gap: was 30, is 7"):
+        run(clip, tmp_path / "run", "track.max_gap=7")
+    run(clip, tmp_path / "run", "track.max_gap=7", "on_change=redo")
+    run(clip, tmp_path / "fresh", "track.max_gap=7")
+    assert tree(tmp_path / "run", "records") == tree(tmp_path / "fresh", "records")
+
+
+def test_working_files_of_a_video_that_is_done_go(clip, tmp_path):
+    run(clip, tmp_path / "run")
+    (part,) = records.part_paths(tmp_path / "run/records")
+    left = tmp_path / "run/unfinished" / part.stem
+    left.mkdir(parents=True)
+    (left / "drafts-000000.parquet").write_bytes(b"")
+    run(clip, tmp_path / "run")
+    assert not left.parent.exists()
 
 
 def test_a_checkpoint_of_a_video_that_changed_is_of_no_use(clip, tmp_path, monkeypatch):

@@ -161,6 +161,16 @@ def test_an_occluder_changes_nothing_but_what_it_covers():
         assert item.full_area == original.full_area
 
 
+def test_a_track_left_out_changes_nothing_but_what_it_covered():
+    clip = Clip(4, (192, 192), objects=4, occluder=False)
+    whole, less = clip.frame(3), clip.frame(3, without=[2])
+    assert {o.track_id for o in less.objects} == {o.track_id for o in whole.objects} - {2}
+    taken = next(o.mask for o in whole.objects if o.track_id == 2)
+    others = ~cv2.dilate(taken.astype(np.uint8), np.ones((5, 5))).astype(bool)
+    assert (less.image == whole.image)[others].all()
+    assert not (less.image == whole.image)[taken].all()
+
+
 def test_impossible_requests_are_named():
     with pytest.raises(ValueError, match="16x200"):
         draw_still(0, (16, 200))

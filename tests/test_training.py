@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from annotate.scenes import HELD_OUT, TRAIN_COMBOS, draw_still
+from annotate.scenes import HELD_OUT, TRAIN_COMBOS, Clip, draw_still
 from training import grounder, segmenter
 from training.figures import build_segmenter
 from training.grounder_loss import Targets, phrase_tokens
@@ -116,6 +116,26 @@ def test_the_schedule_warms_up_and_cools_down():
     rates = [schedule.lr_at(step, step / 100) for step in range(101)]
     assert rates[0] < rates[5] < max(rates)
     assert rates[100] == pytest.approx(0.1)
+
+
+def test_clips_to_learn_from_begin_with_their_objects_and_lose_some():
+    gone = shown = 0
+    for step in range(12):
+        batch = segmenter.draw_clips(step_stream(step), clips=2, frames=6)
+        there = batch.masks_tkhw.any((2, 3))
+        assert there[0].all(), "the prompt needs the object"
+        gone, shown = gone + (~there).sum(), shown + there.sum()
+    assert 0.08 < gone / (gone + shown) < 0.4
+
+
+def test_hidden_objects_are_not_asked_for():
+    hidden = 0
+    for seed in range(40):
+        scene = Clip(seed, (192, 192), occluder=True).frame(20)
+        asked = grounder._worth_finding(scene, (192, 192))
+        hidden += len(scene.objects) - len(asked)
+        assert all(o.area >= 0.25 * o.full_area and o.area >= 25 for o in asked)
+    assert hidden
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -39,6 +39,7 @@ CLIP_SIZES: Final = ((256, 256), (320, 240), (240, 320), (256, 256), (384, 216))
 CLIP_FRAMES: Final = 32
 _MIN_SCORE: Final = 0.02  # detections below cannot move the average precision
 _MIN_SHARE: Final = 80 / 256**2  # of the picture; smaller masks are not asked for
+_LEAST_VISIBLE: Final = 0.25  # of an object in a frame of a clip
 _OBJECTS_PER_CLIP: Final = 4
 
 BoolArray = NDArray[np.bool_]
@@ -56,6 +57,7 @@ class GroundingSet:
     sizes: Sequence[tuple[int, int]] = SQUARE + OBLONG
     phrases: tuple[int, int] = (6, 15)  # half-open range of their number
     judged: frozenset[Combo] = frozenset(ALL_COMBOS)  # only these objects are scored
+    clips: bool = False  # frames of clips, where what is mostly hidden is not scored
 
 
 def grounding_sets(stills: int) -> list[GroundingSet]:
@@ -75,6 +77,7 @@ def grounding_sets(stills: int) -> list[GroundingSet]:
         GroundingSet(
             "colour + shape, several objects of one phrase", "combo", few, combos=TRAIN_COMBOS[::10]
         ),
+        GroundingSet("colour + shape, frames of clips", "combo", few, clips=True),
         GroundingSet("shape alone", "shape", few),
         GroundingSet('colour + "object"', "colour", few),
         GroundingSet("colour + shape, square pictures", "combo", few, sizes=SQUARE),
@@ -173,7 +176,7 @@ def _score_boxes(
                     "category_id": categories.setdefault(name, len(categories) + 1),
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
                     "area": item.area,
-                    "iscrowd": 0,
+                    "iscrowd": int(item.area < _LEAST_VISIBLE * item.full_area),  # not scored
                 }
             )
         for phrase, box, score in grounder.detect(scene.image, prompt.text):
@@ -218,7 +221,11 @@ def _grounding_scenes(group: GroundingSet, seeds: Sequence[int]) -> Iterator[tup
     for seed in seeds:
         if given == group.n:
             return
-        scene = draw_still(seed, group.sizes[seed % len(group.sizes)], combos=group.combos)
+        size_wh = group.sizes[seed % len(group.sizes)]
+        if group.clips:
+            scene = Clip(seed, size_wh, combos=group.combos).frame(seed % CLIP_FRAMES)
+        else:
+            scene = draw_still(seed, size_wh, combos=group.combos)
         if any((o.colour, o.shape) in group.judged for o in scene.objects):
             given += 1
             yield seed, scene

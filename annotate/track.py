@@ -249,7 +249,8 @@ class VideoTracker:
         logits = carried.logits.clone() if carried is not None else None
         for row, column in pairs:
             track_id, sure = followed[row], found.scores[column] >= rules.birth_score
-            drifted = carried_iou[row, column] < rules.drift_iou and sure
+            # Memory that carried a mask over many frames has drifted, whether it shows or not.
+            drifted = sure and (self._every > 1 or carried_iou[row, column] < rules.drift_iou)
             assert carried is not None and logits is not None
             better = found.ious[column] >= float(carried.ious[row])
             self._hit(track_id, t, found, column)
@@ -450,6 +451,8 @@ class VideoTracker:
         seeded = self._seed(result.frame, embedding, found, columns)
         features = self._memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
         for row, track_id in enumerate(ids):
+            if self._every > 1:
+                self._bank.forget(track_id)
             self._bank.anchor(track_id, self._time, features[row], seeded.pointers[row])
             self._sight(result, track_id, seeded, row, "detected", float(found.ious[columns[row]]))
         return _memories(ids, features, seeded.pointers)

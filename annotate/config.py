@@ -126,6 +126,7 @@ class ExportCommand:
 
     run: Any = MISSING
     threshold: float = MISSING
+    only: str = MISSING
     export: ExportSettings = field(default_factory=ExportSettings)
     coco: CocoSettings = field(default_factory=CocoSettings)
 
@@ -156,6 +157,7 @@ class AnnotateCommand:
     out: str | None = MISSING
     device: str = MISSING
     threshold: float = MISSING
+    only: str = MISSING
     contact_sheet: bool = MISSING
     render: bool = MISSING
     on_change: str = MISSING

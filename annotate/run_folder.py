@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow.dataset as pads
 import yaml
 
-from annotate import durable, records
+from annotate import decisions, durable, records
+from annotate.decisions import Decisions
 from annotate.errors import ConfigError, StorageError
 from annotate.prompts import class_list_from_yaml, class_list_to_yaml
 from annotate.types import ClassList, FrameRecord
@@ -151,6 +152,11 @@ class Run:
         return self.path / "stamps"
 
     @property
+    def reviews_dir(self) -> Path:
+        """What people decided; only ever added to."""
+        return self.path / "reviews"
+
+    @property
     def unfinished_dir(self) -> Path:
         """Working files of videos, a folder for each, from which an interrupted one goes on."""
         return self.path / "unfinished"
@@ -158,7 +164,8 @@ class Run:
     def clean(self) -> None:
         """Remove what a process that was killed has left; to be asked for under the lock."""
         media = self.path / "media"
-        for folder in (self.path, self.records_dir, self.stamps_dir, media, *media.rglob("*/")):
+        folders = (self.path, self.records_dir, self.stamps_dir, self.reviews_dir, media)
+        for folder in (*folders, *media.rglob("*/")):
             durable.clean(folder)
 
     def keep_unfinished(self, parts: Iterable[str]) -> None:
@@ -171,6 +178,11 @@ class Run:
     def frames(self) -> Iterator[FrameRecord]:
         """Every record ordered by item and frame index, streamed; masks decode on demand."""
         return records.read_records(*self._records_dirs())
+
+    def decisions(self) -> Decisions:
+        """What people decided about the records; `frames` gives these as they were made."""
+        reviews = [self.reviews_dir, *(other / "reviews" for other in self.others)]
+        return decisions.fold(decisions.read(*reviews))
 
     def table(self) -> pads.Dataset:
         """The records as a pyarrow dataset."""

@@ -17,7 +17,10 @@ from annotate import geometry
 
 Image = npt.NDArray[np.uint8]
 Media = Literal["image", "video"]
-Origin = Literal["detected", "propagated", "backfilled", "repropagated"]
+Origin = Literal["detected", "propagated", "backfilled", "repropagated", "reviewed"]
+"""Who made an instance what it is. Records hold no `reviewed`: it is what a person drew or changed,
+`repropagated` what memory carried on from there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class Instance:
     mask_score: float  # the segmenter's own estimate of its IoU, 0..1
     track_id: int = 0  # >= 1 in a video, 0 for stills
     origin: Origin = "detected"
+    vouched: bool = False  # by a person: no threshold applies; never in records
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, nms
+from torchvision.ops import batched_nms, box_iou, nms
 
 from annotate.backoff import Backoff
 from annotate.checks import in_range, one_of
@@ -113,11 +113,15 @@ class Grounder:
         rows = rows[batched_nms(boxes[rows], scores[rows], classes[rows], self._rules.nms_iou)]
         rows = rows[nms(boxes[rows], scores[rows], self._rules.cross_class_iou)]
         rows = rows[: self._rules.max_detections]
+        rivals = box_iou(boxes[rows], boxes) >= self._rules.cross_class_iou
+        rivals &= classes[rows, None] != classes
+        best_other = torch.where(rivals, scores, 0).amax(1) if len(scores) else scores
         return Detections(
             boxes_xyxy=boxes[rows].cpu().numpy(),
             scores=scores[rows].cpu().numpy(),
             class_ids=classes[rows].cpu().numpy().astype(np.int32),
             phrases=tuple(phrases[i] for i in rows.tolist()),
+            margins=(scores[rows] - best_other).cpu().numpy(),
         )
 
 

@@ -96,7 +96,8 @@ class VideoPass:
     """A video's records in two readings: drafts as frames pass, then the settled ones.
 
     Which tracks stand, and under which class, is known only when the video has ended. Drafts carry
-    the tracker's own ids and no class; `settled` turns them into records.
+    the tracker's own ids, and the class of the frame's detection where it has one; `settled` turns
+    them into records.
     """
 
     def __init__(
@@ -136,6 +137,9 @@ class VideoPass:
             instances = []
             for i in sorted(chosen):
                 class_id, phrase, score = said[i]
+                margin = chosen[i].margin
+                if margin is not None and chosen[i].class_id != class_id:
+                    margin = -margin  # here the detector took it for another class
                 instances.append(
                     replace(
                         chosen[i],
@@ -143,6 +147,7 @@ class VideoPass:
                         class_id=class_id,
                         phrase=phrase,
                         score=score,
+                        margin=margin,
                         track_id=numbers[i],
                     )
                 )
@@ -154,9 +159,10 @@ class VideoPass:
             return
         logits = torch.stack([s.logits for s in sightings])
         for row, cut in cut_masks(logits, tracked.frame.size_hw, self._segment):
+            seen = sightings[row].seen
             yield Instance(
                 instance_id="",
-                class_id=0,
+                class_id=0 if seen is None else seen.class_id,
                 phrase="",
                 score=0.0,
                 box_xyxy=cut.box_xyxy,
@@ -165,6 +171,8 @@ class VideoPass:
                 mask_score=sightings[row].mask_score,
                 track_id=sightings[row].track_id,
                 origin=sightings[row].origin,
+                margin=None if seen is None else seen.margin,
+                box_iou=None if seen is None else cut.iou_with(seen.box_xyxy),
             )
 
 

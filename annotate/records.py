@@ -44,6 +44,8 @@ SCHEMA = pa.schema(
                         ("mask_score", pa.float32()),
                         ("track_id", pa.int32()),
                         ("origin", pa.string()),
+                        ("margin", pa.float32()),
+                        ("box_iou", pa.float32()),
                     ]
                 )
             ),
@@ -224,6 +226,8 @@ def _to_row(record: FrameRecord) -> dict[str, Any]:
             "mask_score": i.mask_score,
             "track_id": i.track_id,
             "origin": i.origin,
+            "margin": i.margin,
+            "box_iou": i.box_iou,
         }
         for i in record.instances
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -56,6 +57,8 @@ class Segmenter:
                 mask=cut.mask,
                 area=cut.area,
                 mask_score=float(scores[row]),
+                margin=float(found.margins[row]),
+                box_iou=cut.iou_with(found.boxes_xyxy[row]),
             )
             for row, cut in cut_masks(logits, frame.size_hw, self._rules)
         )
@@ -68,6 +71,10 @@ class Cut:
     mask: Rle
     box_xyxy: tuple[float, float, float, float]
     area: int
+
+    def iou_with(self, box_xyxy: npt.NDArray[np.float32]) -> float:
+        """Of the mask's box with another one (4,), px."""
+        return float(geometry.paired_iou(np.array([self.box_xyxy]), box_xyxy[None])[0])
 
 
 def cut_masks(

@@ -55,8 +55,8 @@ class Summary:
         durable.write_text(path, text + "\n")
 
 
-def count(run: Run, threshold: float, items: Collection[str]) -> Counts:
-    """Count these items and their instances, reading only the columns that are needed."""
+def count(run: Run, threshold: float, items: Collection[str] | None = None) -> Counts:
+    """Count these items (None: all) and their instances, reading only the columns needed."""
     names = run.classes.names
     limits = np.array(
         [threshold if c.threshold is None else c.threshold for c in run.classes.classes], np.float32
@@ -68,7 +68,9 @@ def count(run: Run, threshold: float, items: Collection[str]) -> Counts:
     frames = annotated = 0
     columns = ["item", "status", "error", "instances"]
     for whole in run.table().to_batches(columns=columns):
-        batch = whole.filter(pa.array([item in items for item in whole["item"].to_pylist()]))
+        batch = whole
+        if items is not None:
+            batch = whole.filter(pa.array([item in items for item in whole["item"].to_pylist()]))
         for item, status, error in zip(*(batch[c].to_pylist() for c in columns[:3]), strict=True):
             seen.add(item)
             if status == "ok":

@@ -51,6 +51,15 @@ Memory = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """One detection in one frame."""
+
+    class_id: int
+    box_xyxy: Floats  # (4,) px
+    margin: float  # score above that of the best other class there
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One track in one frame."""
 
@@ -58,6 +67,7 @@ class Sighting:
     logits: Tensor  # (s, s) low-resolution mask logits
     mask_score: float
     origin: Origin
+    seen: Seen | None = None  # what the detector found of it in this frame
 
 
 @dataclass(slots=True)
@@ -77,6 +87,7 @@ class _Found:
     scores: Floats  # (n,)
     class_ids: npt.NDArray[np.int32]  # (n,)
     phrases: list[str]
+    margins: Floats  # (n,) score above that of the best other class there
     boxes: Tensor  # (n, 4) xyxy px, the detector's
     logits: Tensor  # (n, s, s)
     ious: Floats  # (n,) the segmenter's estimate
@@ -86,9 +97,14 @@ class _Found:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def seen(self, row: int) -> Seen:
+        """The detection of one row."""
+        box = self.boxes[row].cpu().numpy()
+        return Seen(int(self.class_ids[row]), box, float(self.margins[row]))
+
 
 # What a tracker's state holds besides plain values.
-STATE_CLASSES = (*BANK_CLASSES, Track, Sighting)
+STATE_CLASSES = (*BANK_CLASSES, Track, Sighting, Seen)
 
 
 class VideoTracker:
@@ -261,7 +277,9 @@ class VideoTracker:
             if drifted or better:
                 logits[row] = found.logits[column]
             score = max(float(found.ious[column]), float(carried.ious[row]))
-            result.sightings[track_id] = Sighting(track_id, logits[row], score, "detected")
+            result.sightings[track_id] = Sighting(
+                track_id, logits[row], score, "detected", found.seen(column)
+            )
         matched = {followed[row] for row, _ in pairs}
         for track_id in confirmed:
             self._alive[track_id].beside |= confirmed - {track_id}
@@ -454,7 +472,13 @@ class VideoTracker:
             if self._every > 1:
                 self._bank.forget(track_id)
             self._bank.anchor(track_id, self._time, features[row], seeded.pointers[row])
-            self._sight(result, track_id, seeded, row, "detected", float(found.ious[columns[row]]))
+            result.sightings[track_id] = Sighting(
+                track_id,
+                seeded.logits[row],
+                float(found.ious[columns[row]]),
+                "detected",
+                found.seen(columns[row]),
+            )
         return _memories(ids, features, seeded.pointers)
 
     def _carry_back(self, seeds: dict[int, Memory], born: set[int], returned: set[int]) -> None:
@@ -541,6 +565,7 @@ class VideoTracker:
             scores=detections.scores[rows],
             class_ids=detections.class_ids[rows],
             phrases=[detections.phrases[r] for r in rows],
+            margins=detections.margins[rows],
             boxes=boxes[rows],
             logits=logits[rows],
             ious=ious.cpu().numpy()[rows],
@@ -566,9 +591,8 @@ class VideoTracker:
         said: Prediction,
         row: int,
         origin: Origin,
-        mask_score: float | None = None,
     ) -> None:
-        score = float(said.ious[row]) if mask_score is None else mask_score
+        score = float(said.ious[row])
         tracked.sightings[track_id] = Sighting(track_id, said.logits[row], score, origin)
 
 

@@ -87,6 +87,7 @@ class Detections:
     scores: npt.NDArray[np.float32]  # (n,), 0..1
     class_ids: npt.NDArray[np.int32]  # (n,), index into the ClassList
     phrases: tuple[str, ...]  # (n,), the text that found each
+    margins: npt.NDArray[np.float32]  # (n,), score above that of the best other class there
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -119,6 +120,9 @@ class Instance:
     mask_score: float  # the segmenter's own estimate of its IoU, 0..1
     track_id: int = 0  # >= 1 in a video, 0 for stills
     origin: Origin = "detected"
+    # Of what the detector saw in this very frame; None where it saw nothing of the object.
+    margin: float | None = None  # score of this class above the best other one, -1..1
+    box_iou: float | None = None  # of the detector's box with that of the mask, 0..1
     vouched: bool = False  # by a person: no threshold applies; never in records
 
 

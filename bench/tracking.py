@@ -213,6 +213,7 @@ def _sure(found: Detections, threshold: float) -> Detections:
         found.scores[rows],
         found.class_ids[rows],
         tuple(found.phrases[r] for r in rows),
+        found.margins[rows],
     )
 
 
@@ -223,6 +224,7 @@ def _true_boxes(scene: Scene, classes: Sequence[str]) -> Detections:
         np.ones(len(shown), np.float32),
         np.array([classes.index(o.phrase) for o in shown], np.int32),
         tuple(o.phrase for o in shown),
+        np.ones(len(shown), np.float32),
     )
 
 

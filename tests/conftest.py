@@ -37,3 +37,25 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "demo"
     ensure_demo(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over eight stills and one clip of the demo, every third frame of it."""
+    import shutil
+
+    from annotate.config import AnnotateCommand, compose, typed
+    from annotate.job import annotate_dataset
+
+    folder = tmp_path_factory.mktemp("demo_run")
+    for name in (*(f"stills/still_{n:02d}.png" for n in range(8)), "clips/clip_00.mp4"):
+        (folder / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(demo / name, folder / "data" / name)
+    argv = [
+        f"dataset={folder / 'data'}",
+        f"prompts={demo / 'classes.txt'}",
+        f"out={folder / 'run'}",
+    ]
+    more = ["models=tiny", "video.stride=3", "contact_sheet=false"]
+    annotate_dataset(typed(compose([*argv, *more], "config"), AnnotateCommand))
+    return folder / "run"

@@ -170,6 +170,10 @@ def test_one_object_under_two_names_is_one_detection(tiny_dino):
     (found,) = grounder.find([drawn.image])
     near = np.abs(found.boxes_xyxy - np.array(drawn.objects[0].box_xyxy)).max(1) < 10
     assert near.sum() == 1
+    # The names it lost to are near it in score, and a class without rivals has all of its score.
+    assert 0 <= found.margins[near] < found.scores[near]
+    (alone,) = Grounder(tiny_dino, load_prompts(["red circle"]), RULES).find([drawn.image])
+    assert np.array_equal(alone.margins, alone.scores)
 
 
 def test_boxes_stay_inside_and_the_floor_holds(tiny_dino):

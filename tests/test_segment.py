@@ -29,6 +29,7 @@ def detections(boxes: np.ndarray) -> Detections:
         scores=np.linspace(0.9, 0.5, n).astype(np.float32),
         class_ids=np.arange(n, dtype=np.int32),
         phrases=tuple(f"phrase {i}" for i in range(n)),
+        margins=np.full(n, 0.3, np.float32),
     )
 
 
@@ -71,6 +72,22 @@ def test_instances_say_what_their_mask_is(tiny_sam):
         assert instance.area == mask.sum() > 0
         assert instance.box_xyxy == tuple(geometry.mask_boxes(mask[None])[0].tolist())
         assert 0 <= instance.mask_score <= 1
+        assert instance.margin == pytest.approx(0.3)
+
+
+def test_the_detectors_box_is_compared_with_that_of_the_mask(tiny_sam):
+    scene = draw_still(12, (200, 150), min_objects=3)
+    boxes = boxes_of(scene)
+    wide = boxes + np.array([-12, -12, 12, 12], np.float32)
+    frame, segmenter = frame_of(scene.image), Segmenter(tiny_sam, RULES)
+    tight, loose = (segmenter.refine(frame, detections(b)) for b in (boxes, wide))
+    for instance, box in zip(loose, wide, strict=True):
+        x0, y0 = np.maximum(instance.box_xyxy[:2], box[:2])
+        x1, y1 = np.minimum(instance.box_xyxy[2:], box[2:])
+        both = (x1 - x0) * (y1 - y0)
+        areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (instance.box_xyxy, box)]
+        assert instance.box_iou == pytest.approx(both / (sum(areas) - both), abs=1e-4)
+    assert np.mean([i.box_iou for i in tight]) > np.mean([i.box_iou for i in loose]) + 0.1
 
 
 class EmptyFor:

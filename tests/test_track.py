@@ -239,6 +239,7 @@ def said(*rows: tuple[float, float, float, float, float, int]) -> Detections:
         scores=np.array([r[4] for r in rows], np.float32),
         class_ids=np.array([r[5] for r in rows], np.int32),
         phrases=tuple(NAMES[r[5]] for r in rows),
+        margins=np.array([r[4] for r in rows], np.float32),
     )
 
 
@@ -248,6 +249,29 @@ def test_the_class_is_voted_and_a_flicker_makes_no_second_track(tiny_sam):
     detector = Fixed([said((*box, 0.6, 0 if t % 3 else 2)) for t in range(9)])
     records = run(tiny_sam, detector, pictures)
     assert [[(i.track_id, i.class_id) for i in r.instances] for r in records] == [[(1, 0)]] * 9
+    # Where the detector took it for another class, its margin speaks against the track's.
+    margins = [i.margin for r in records for i in r.instances]
+    assert margins == pytest.approx([0.6 if t % 3 else -0.6 for t in range(9)])
+
+
+def test_what_no_detector_saw_in_a_frame_has_no_margin(tiny_sam):
+    pictures = [picture(("red circle", 60 + 2 * t, 80)) for t in range(9)]
+    detector = Fixed([said((40 + 2 * t, 60, 80 + 2 * t, 100, 0.6, 0)) for t in (0, 4, 8)])
+    records = run(tiny_sam, detector, pictures, every=4)
+    known = [[i.margin is not None and i.box_iou > 0.8 for i in r.instances] for r in records]
+    assert known == [[t % 4 == 0] for t in range(9)]
+
+
+@pytest.mark.parametrize("every, remembered", [(1, list(range(9))), (4, [8])])
+def test_sparse_key_frames_start_memory_afresh(tiny_sam, every, remembered):
+    pictures = [picture(("red circle", 60 + 2 * t, 80)) for t in range(9)]
+    keys = range(0, 9, every)
+    detector = Fixed([said((40 + 2 * t, 60, 80 + 2 * t, 100, 0.6, 0)) for t in keys])
+    tracker = VideoTracker(Sam2Memory(tiny_sam), detector, RULES, every=every, batch=1)
+    list(tracker.track(frames(pictures)))
+    bank = tracker._bank
+    times = {m.time for m in bank.moments if 1 in m.rows} | {a.time for a in bank.anchors[1]}
+    assert sorted(times) == remembered
 
 
 def test_a_single_false_alarm_leaves_no_track(tiny_sam):

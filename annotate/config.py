@@ -132,6 +132,22 @@ class ExportCommand:
 
 
 @dataclass
+class ReviewCommand:
+    """conf/review.yaml"""
+
+    run: Any = MISSING
+    action: str = MISSING
+    name: str | None = MISSING
+    port: int = MISSING
+    reviewer: str | None = MISSING
+    near_duplicates: bool = MISSING
+    repropagate: bool = MISSING
+    device: str = MISSING
+    threshold: float = MISSING
+    export: ExportSettings = field(default_factory=ExportSettings)
+
+
+@dataclass
 class EvaluateCommand:
     """conf/evaluate.yaml"""
 

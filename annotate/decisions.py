@@ -256,7 +256,8 @@ _WEIGHT: tuple[Verdict, ...] = ("accept", "fix", "reject")  # the last one count
 
 
 def _verdict(tags: Iterable[str] | None) -> Verdict | None:
-    found = [verdict for verdict in _WEIGHT if verdict in set(tags or ())]
+    said = set(tags or ())
+    found = [verdict for verdict in _WEIGHT if verdict in said]
     return found[-1] if found else None
 
 

@@ -184,7 +184,7 @@ class _Builder:
         names, colours = self._run.classes.names, class_colours(self._run.classes)
         for dataset in self._datasets.values():
             dataset.furnish(names, colours, sequences=self._sequences and dataset.kind == "stills")
-        return list(self._datasets.values())
+        return [self._datasets[kind] for kind in KINDS if kind in self._datasets]
 
     def _dataset(self, kind: Kind) -> ReviewDataset:
         if kind not in self._datasets:

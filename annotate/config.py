@@ -144,6 +144,19 @@ class EvaluateCommand:
 
 
 @dataclass
+class ReportCommand:
+    """conf/report.yaml"""
+
+    run: Any = MISSING
+    threshold: float = MISSING
+    against: str | None = MISSING
+    tiles: int = MISSING
+    crops: int = MISSING
+    near_duplicates: bool = MISSING
+    export: ExportSettings = field(default_factory=ExportSettings)
+
+
+@dataclass
 class ModelsCommand:
     """The part of conf/config.yaml that concerns models."""
 

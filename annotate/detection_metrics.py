@@ -270,7 +270,9 @@ def confusion(
         ]
         rows = np.array([row_of[o["category_id"]] for o in objects], int)
         columns = np.array([column_of[i.class_id] for i in found], int)
-        pairs = _pairs(_ious(objects, found, masks=truth.has_masks), rows[:, None] == columns[None])
+        pairs = best_pairs(
+            _ious(objects, found, masks=truth.has_masks), rows[:, None] == columns[None]
+        )
         for one, other in pairs:
             counts[rows[one], columns[other]] += 1
         missed = np.delete(rows, [one for one, _ in pairs])
@@ -296,7 +298,7 @@ def _ious(objects: Sequence[Mapping[str, Any]], found: Sequence[Any], *, masks: 
     return np.asarray(coco_mask.iou(shapes, truth, [0] * len(objects)), float).T
 
 
-def _pairs(ious: Floats, same_class: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+def best_pairs(ious: Floats, same_class: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """One-to-one pairs from IoU 0.50 on; one pair of a class outweighs any across classes."""
     possible = ious >= MATCH_IOU
     worth = np.where(possible, ious + same_class * (1 + min(ious.shape)), 0)

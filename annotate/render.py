@@ -69,6 +69,21 @@ class Overlay:
         canvas = write.annotate(canvas, shown, labels=labels, custom_color_lookup=colours)
         return np.ascontiguousarray(canvas[..., ::-1])
 
+    def tile(self, image: Image, instances: Sequence[Instance], size_wh: tuple[int, int]) -> Image:
+        """The image with its instances, at the size that fits; drawn there, so that labels read."""
+        small, scale = _fit(image, size_wh)
+        return self.draw(small, [_scaled(i, scale, small) for i in instances])
+
+    def outline(self, crop: Image, instance: Instance, corner_xy: tuple[int, int]) -> Image:
+        """A part of an image, whose corner is given, with the outline of one instance on it."""
+        (left, top), (h, w) = corner_xy, crop.shape[:2]
+        mask = instance.mask.decode()[top : top + h, left : left + w]
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        colour = self._palette.by_idx(self._colour(instance)).as_rgb()
+        canvas = crop.copy()
+        width = max(1, round(max(h, w) / 120))
+        return np.asarray(cv2.drawContours(canvas, contours, -1, colour, width))
+
     def _colour(self, instance: Instance) -> int:
         """Its place in the palette: the classes, then the tracks."""
         if instance.track_id:
@@ -142,7 +157,7 @@ def frames_worth_seeing(run: Run, *, threshold: float) -> Iterator[tuple[Image, 
         else:
             kept = (record for record in kept if record.instances)
         try:
-            yield from _pictures(Item(item, run.root / item, media), kept)
+            yield from decoded(Item(item, run.root / item, media), kept)
         except MediaError as error:
             log.warning("%s: not on the contact sheet: %s", item, error)
 
@@ -150,7 +165,7 @@ def frames_worth_seeing(run: Run, *, threshold: float) -> Iterator[tuple[Image, 
 def _render_still(
     source: Item, records: Iterator[FrameRecord], path: Path, overlay: Overlay
 ) -> None:
-    for image, record in _pictures(source, records):
+    for image, record in decoded(source, records):
         _save(overlay.draw(image, record.instances), path, format="JPEG", quality=90)
 
 
@@ -158,7 +173,7 @@ def _render_video(
     source: Item, records: Iterator[FrameRecord], path: Path, overlay: Overlay
 ) -> None:
     """What comes before damage is kept: it was annotated as well."""
-    pictures = _pictures(source, records)
+    pictures = decoded(source, records)
     if (first := next(pictures, None)) is None:
         return
     fps = open_video(source).fps
@@ -170,7 +185,7 @@ def _render_video(
             log.warning("%s: rendered up to there: %s", source.name, error)
 
 
-def _pictures(source: Item, records: Iterator[FrameRecord]) -> Iterator[tuple[Image, FrameRecord]]:
+def decoded(source: Item, records: Iterator[FrameRecord]) -> Iterator[tuple[Image, FrameRecord]]:
     """Each record with its picture. Raises MediaError when it is gone, or not the one of then."""
     pairs: Iterator[tuple[Image, FrameRecord]]
     if source.media == "image":
@@ -226,10 +241,7 @@ def write_contact_sheet(
     overlay = Overlay(classes)
     drawn = []
     for image, record in frames:
-        tile, scale = _fit(image)
-        drawn.append(
-            _letterbox(overlay.draw(tile, [_scaled(i, scale, tile) for i in record.instances]))
-        )
+        drawn.append(_letterbox(overlay.tile(image, record.instances, TILE_WH)))
         if len(drawn) == tiles:
             break
     if not drawn:
@@ -250,9 +262,9 @@ def _save(image: Image, path: Path, **encoding: Any) -> None:
         PilImage.fromarray(image).save(written, **encoding)
 
 
-def _fit(image: Image) -> tuple[Image, float]:
+def _fit(image: Image, size_wh: tuple[int, int]) -> tuple[Image, float]:
     h, w = image.shape[:2]
-    scale = min(TILE_WH[0] / w, TILE_WH[1] / h)
+    scale = min(size_wh[0] / w, size_wh[1] / h)
     size = max(1, round(w * scale)), max(1, round(h * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8), scale

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -171,6 +171,10 @@ class Run:
     def frames(self) -> Iterator[FrameRecord]:
         """Every record ordered by item and frame index, streamed; masks decode on demand."""
         return records.read_records(*self._records_dirs())
+
+    def some_frames(self, frame_ids: Collection[str]) -> list[FrameRecord]:
+        """The records of some frames, in the same order; all of them in memory."""
+        return records.read_frames(frame_ids, *self._records_dirs())
 
     def table(self) -> pads.Dataset:
         """The records as a pyarrow dataset."""

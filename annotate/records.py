@@ -162,7 +162,7 @@ def dataset(*folders: Path) -> pads.Dataset:
 
 def read_frames(frame_ids: Collection[str], *folders: Path) -> list[FrameRecord]:
     """The records of some frames, ordered by item and frame index; all of them in memory."""
-    wanted = pads.field("frame_id").isin(list(frame_ids))
+    wanted = pads.field("frame_id").isin(pa.array(sorted(frame_ids), pa.string()))
     rows = dataset(*folders).to_table(filter=wanted).to_pylist()
     return sorted(map(_from_row, rows), key=_order)
 

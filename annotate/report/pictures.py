@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 TILE_WH: Final = (360, 270)  # px
 CROP_PX: Final = 150  # of an instance and what is around it
 _AROUND: Final = 0.4  # of an instance's longer side
+_PER_ITEM: Final = 3  # frames on a sheet
 _RANDOM_SEED: Final = 0
 _QUALITY: Final = 82
 
@@ -57,7 +59,8 @@ def draw(run: Run, threshold: float, signal_table: pa.Table, *, tiles: int, crop
     Every picture is decoded once. One that is gone is left out.
     """
     frames = signals.queue(signal_table)
-    first = frames.slice(0, tiles).filter(pc.greater(frames.slice(0, tiles)["doubt"], 0))
+    doubtful = frames.filter(pc.greater(frames["doubt"], 0))
+    first = doubtful.take(_varied(doubtful["item"].to_pylist(), tiles))
     reasons = {r["frame_id"]: (r["why"], r["doubt"]) for r in first.to_pylist()}
     best = _surest_frames(signal_table, frames, tiles)
     names = frames["frame_id"].to_pylist()
@@ -101,7 +104,21 @@ def _surest_frames(signal_table: pa.Table, frames: pa.Table, count: int) -> list
     """Frames with instances and the least doubt."""
     with_instances = signal_table.filter(pc.is_valid(signal_table["instance_id"]))["frame_id"]
     full = frames.filter(pc.is_in(frames["frame_id"], pc.unique(with_instances.combine_chunks())))
-    return list(reversed(full["frame_id"].to_pylist()[-count:]))
+    full = full.take(pa.array(range(len(full) - 1, -1, -1), pa.int64()))
+    return list(full.take(_varied(full["item"].to_pylist(), count))["frame_id"].to_pylist())
+
+
+def _varied(items: Sequence[str], count: int) -> pa.Array:
+    """The first `count` rows, but of each item only the first few: frames of a clip are alike."""
+    seen: Counter[str] = Counter()
+    rows: list[int] = []
+    for row, item in enumerate(items):
+        if len(rows) == count:
+            break
+        seen[item] += 1
+        if seen[item] <= _PER_ITEM:
+            rows.append(row)
+    return pa.array(rows, pa.int64())
 
 
 def _class_examples(run: Run, threshold: float, count: int) -> dict[int, list[tuple[str, str]]]:

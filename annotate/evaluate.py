@@ -25,6 +25,7 @@ from annotate.truth import Truth, mask_of, read_mapping, read_truth
 from annotate.types import FrameRecord
 
 KINDS = {"bbox": "box", "segm": "mask"}
+CURVE = tuple(round(0.05 * n, 2) for n in range(1, 20))  # thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Evaluation:
     videos: int
     tracks: TrackingScores | None
     suggested: Suggested | None
+    curve: Sequence[tuple[float, Rates]]  # one threshold for all classes, and what it comes to
 
     @property
     def rates(self) -> Rates:
@@ -61,6 +63,7 @@ class Evaluation:
         for name, scores in self.classes.items():
             document["classes"][name]["rates"] |= _shares(scores.rates)
         document["rates"] = asdict(self.rates) | _shares(self.rates)
+        document["curve"] = [{"threshold": t, **_shares(counted)} for t, counted in self.curve]
         text = json.dumps(_without_nan(document), indent=2, ensure_ascii=False)
         durable.write_text(path, text + "\n")
 
@@ -101,6 +104,10 @@ def evaluate(
         videos=tracking[1] if tracking else 0,
         tracks=tracking[0] if tracking else None,
         suggested=suggested,
+        curve=[
+            (t, sum((rates(judged, t) for judged in found.judged.values()), Rates(0, 0, 0)))
+            for t in CURVE
+        ],
     )
 
 

@@ -73,6 +73,8 @@ def test_the_command_says_it_all_and_writes_it_down(demo_run, demo, tmp_path, ca
     assert 0.3 < written["average_precision"]["segm"]["ap"] < 1
     assert 0.5 < written["rates"]["f1"] <= 1
     assert written["confusion_names"][-1] == "none"
+    recalls = [p["recall"] for p in written["curve"]]
+    assert len(recalls) == 19 and recalls == sorted(recalls, reverse=True)
     assert "NaN" not in (demo_run / "evaluation.json").read_text()
     tuned = load_prompts(str(thresholds))
     assert tuned.names == Run.open(demo_run).classes.names

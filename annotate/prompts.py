@@ -109,7 +109,7 @@ def _from_yaml_text(text: str, source: str) -> ClassList:
 
 
 def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
-    name = _text(entry.get("name"))
+    name = _text(entry.get("name"), at)
     if not name:
         raise PromptError(f"{at}: class name is empty; expected one name per line")
     phrases = _phrases(entry.get("phrases"), "phrases", at) or (name,)
@@ -127,9 +127,16 @@ def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, at: str) -> str:
     """One line of printable text: control characters would break every text format we write."""
     text = "" if value is None else str(value)
+    try:
+        # Writers of json escape what is beyond U+FFFF in two halves, and yaml leaves them apart.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise PromptError(
+            f"{at}: {text!r} holds half of an escaped character; write the character itself"
+        ) from error
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
@@ -140,7 +147,7 @@ def _phrases(value: Any, key: str, at: str) -> tuple[str, ...]:
         value = value.split(",")
     if not isinstance(value, Iterable):
         raise PromptError(f"{at}: {key}={value!r}; expected a list of texts")
-    texts = [_text(v) for v in value]
+    texts = [_text(v, at) for v in value]
     if not all(texts):
         raise PromptError(f"{at}: an empty text in {key}; remove the extra comma or the colon")
     return tuple(

@@ -18,6 +18,7 @@ from PIL import Image as PilImage
 
 from annotate import durable, geometry
 from annotate.errors import MediaError
+from annotate.label_font import font_for
 from annotate.media import read_image
 from annotate.run_folder import Run
 from annotate.types import ClassList, Frame, FrameRecord, Image, Instance, Item, Rle
@@ -44,6 +45,7 @@ class Overlay:
         self._names = classes.names
         colours = class_colours(classes) + [_spread_hue(n) for n in range(TRACK_COLOURS)]
         self._palette = sv.ColorPalette([sv.Color.from_hex(c) for c in colours])
+        self._font = font_for(self._names)
         self._brushes: dict[int, _Brushes] = {}
 
     def draw(self, image: Image, instances: Sequence[Instance]) -> Image:
@@ -59,7 +61,7 @@ class Overlay:
         labels = [self._label(i) for i in instances]
         scale = max(1, round(min(image.shape[:2]) / SCALE_PX))
         if scale not in self._brushes:
-            self._brushes[scale] = _Brushes(self._palette, scale)
+            self._brushes[scale] = _Brushes(self._palette, scale, self._font)
         brushes = self._brushes[scale]
         canvas = np.ascontiguousarray(image[..., ::-1])  # supervision draws on BGR
         canvas = brushes.masks.annotate(canvas, shown, custom_color_lookup=colours)
@@ -83,18 +85,21 @@ class Overlay:
 class _Brushes:
     """supervision's annotators for pictures of one scale."""
 
-    def __init__(self, palette: sv.ColorPalette, scale: int) -> None:
+    def __init__(self, palette: sv.ColorPalette, scale: int, font: Path | None) -> None:
         text: dict[str, Any] = {
             "color": palette,
             "text_color": sv.Color.BLACK,
-            "text_scale": 0.4 * scale,
-            "text_thickness": scale,
             "text_padding": 3 * scale,
         }
+        labels: Any = sv.LabelAnnotator if font is None else sv.RichLabelAnnotator
+        if font is None:
+            text |= {"text_scale": 0.4 * scale, "text_thickness": scale}
+        else:
+            text |= {"font_path": str(font), "font_size": 12 * scale}
         self.masks = sv.MaskAnnotator(color=palette, opacity=0.45)
         self.boxes = sv.BoxAnnotator(color=palette, thickness=scale)
-        self.labels = sv.LabelAnnotator(**text, smart_position=True)
-        self.fixed_labels = sv.LabelAnnotator(**text)
+        self.labels = labels(**text, smart_position=True)
+        self.fixed_labels = labels(**text)
 
 
 def class_colours(classes: ClassList) -> list[str]:

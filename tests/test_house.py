@@ -15,6 +15,7 @@ ROOMS = {
     "supervision": {"annotate/render.py"},
     "trackeval": {"annotate/tracking_metrics.py"},
     "fiftyone": set(),
+    "matplotlib": {"annotate/label_font.py"},
     "ray": {"annotate/ray_runner.py"},
 }
 PURE = (

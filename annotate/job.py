@@ -30,6 +30,16 @@ from annotate.types import ClassList
 log = logging.getLogger(__name__)
 
 CONTACT_TILES = 16
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "sam2",
+    "numpy",
+    "opencv-python",
+    "av",
+    "pillow",
+)
 
 
 class Executor(Protocol):
@@ -166,7 +176,8 @@ class _Job:
         with self._timed("load"):
             executor = load()
         redo = self._settings.on_change == "redo"
-        if self._run.made_with(executor.provenance, redo=redo):
+        libraries = {name: version(name) for name in LIBRARIES}
+        if self._run.made_with(executor.provenance, libraries, redo=redo):
             self._state = self._look()
         self._summary_path.unlink(missing_ok=True)  # until the end, there is none
         units = to_do(self._plan, self._state.todo)
@@ -252,6 +263,7 @@ class _Job:
             run=str(self._run.path),
             version=version("annotate"),
             models=self._run.weights(),
+            libraries=self._run.libraries(),
             items={
                 "found": len(self._items),
                 "new": new,

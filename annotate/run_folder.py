@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, zip_longest
@@ -15,6 +16,8 @@ from annotate import durable, records
 from annotate.errors import ConfigError, StorageError
 from annotate.prompts import class_list_from_yaml, class_list_to_yaml
 from annotate.types import ClassList, FrameRecord
+
+log = logging.getLogger(__name__)
 
 SHOWN_DIFFERENCES = 5
 
@@ -86,22 +89,46 @@ class Run:
                 durable.write_text(path / name, text)
         return run
 
-    def made_with(self, weights: Mapping[str, Any], *, redo: bool = False) -> bool:
-        """Note which weights make the records; whether records of other weights were removed.
+    def made_with(
+        self, weights: Mapping[str, Any], libraries: Mapping[str, str], *, redo: bool = False
+    ) -> bool:
+        """Note what makes the records; whether records of other weights were removed.
 
-        Without `redo` these raise ChangedError.
+        Without `redo` these raise ChangedError. Versions of libraries, by name, are noted beside
+        those of before, with a warning: they change last digits, seldom more, and a run that would
+        stop at every security update is of no use.
         """
-        text = yaml.safe_dump(dict(weights), sort_keys=False)
-        before, now = self.weights(), yaml.safe_load(text)
+        before, known = self.weights(), self.libraries()
+        now = yaml.safe_load(yaml.safe_dump(dict(weights)))
         removed = self._settle(_difference(before, now) if before else "", redo=redo)
-        if before != now:
+        if removed or not records.part_paths(self.records_dir):
+            known = {}
+        for name, version in libraries.items():
+            if (others := known.get(name, [])) and version not in others:
+                log.warning(
+                    "%s %s now, records before were made with %s: they may differ in last digits",
+                    name, version, ", ".join(others),
+                )  # fmt: skip
+        known = {
+            name: [*(v for v in known.get(name, []) if v != version), version]
+            for name, version in libraries.items()
+        }
+        if before != now or known != self.libraries():
+            text = yaml.safe_dump({**now, "libraries": known}, sort_keys=False)
             durable.write_text(self.path / "weights.yaml", text)
         return removed
 
     def weights(self) -> dict[str, Any]:
         """Which weights made the records, by role; empty before any were loaded."""
+        return {k: v for k, v in self._made_with().items() if k != "libraries"}
+
+    def libraries(self) -> dict[str, list[str]]:
+        """The versions of each library that made the records, the last one last."""
+        return dict(self._made_with().get("libraries") or {})
+
+    def _made_with(self) -> dict[str, Any]:
         path = self.path / "weights.yaml"
-        return dict(_read_yaml(path)) if path.is_file() else {}
+        return _read_yaml(path) if path.is_file() else {}
 
     def _settle(self, difference: str, *, redo: bool) -> bool:
         """Deal with records that were made otherwise; whether there were any.

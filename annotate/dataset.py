@@ -8,28 +8,31 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from annotate.errors import ConfigError
 from annotate.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from annotate.store import is_url
 from annotate.types import Item
 
 KINDS = ("auto", "images", "videos", "frames", "coco")
 
 
-_SUFFIXES = {"images": IMAGE_SUFFIXES, "videos": VIDEO_SUFFIXES}
+SUFFIXES = {"images": IMAGE_SUFFIXES, "videos": VIDEO_SUFFIXES}
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """The items in the order they are worked on (by name), and the folder names start from."""
 
-    root: Path
+    root: Path | str  # a url of one on a store
     items: tuple[Item, ...]
 
 
 def discover(path: str, *, kind: str = "auto") -> Dataset:
     """Find every image and video at `path`: a folder (walked recursively), one file, or a glob.
+
+    Each may be on a store, as `s3://bucket/photos`.
 
     `kind` is auto (images and videos), images, videos, frames (each folder that directly holds
     numbered images is one video) or coco (`path` is a COCO json; its images are looked for beside
@@ -42,6 +45,10 @@ def discover(path: str, *, kind: str = "auto") -> Dataset:
         raise ConfigError(f"dataset.kind={kind}: expected one of {', '.join(KINDS)}")
     if not path.strip():
         raise ConfigError("dataset= is empty: add dataset=PATH")
+    if is_url(path):
+        from annotate.remote_dataset import discover_remote
+
+        return discover_remote(path, kind)
     place = expand(path)
     barred: list[Path] = []
     if kind == "coco":
@@ -58,7 +65,7 @@ def discover(path: str, *, kind: str = "auto") -> Dataset:
     if kind == "frames":
         root, items = _folders_of_frames(found, root, barred)
     else:
-        items = _items(found, root, _SUFFIXES.get(kind, IMAGE_SUFFIXES | VIDEO_SUFFIXES), barred)
+        items = _items(found, root, SUFFIXES.get(kind, IMAGE_SUFFIXES | VIDEO_SUFFIXES), barred)
     if not items:
         raise ConfigError(f"dataset={path}: no image or video in it (looked for {kind})")
     return Dataset(root=root.resolve(), items=items)
@@ -77,10 +84,11 @@ def numbered_images(folder: Path) -> tuple[Path, ...]:
 
     Others (a `cover.jpg`) are no frames, and neither are hidden files.
     """
-    return tuple(sorted(filter(_is_numbered, folder.iterdir()), key=_natural))
+    return tuple(sorted(filter(is_numbered, folder.iterdir()), key=_natural))
 
 
-def _is_numbered(path: Path) -> bool:
+def is_numbered(path: PurePath) -> bool:
+    """Whether a file is a frame of the folder it lies in, by its name."""
     return (
         path.suffix.lower() in IMAGE_SUFFIXES
         and not path.name.startswith(".")
@@ -98,7 +106,7 @@ def _folders_of_frames(
     paths: Iterable[Path], root: Path, barred: Iterable[Path]
 ) -> tuple[Path, tuple[Item, ...]]:
     """Folders that hold numbered images; if the root does, names start from the folder above."""
-    folders = {path.parent.relative_to(root) for path in paths if _is_numbered(path)}
+    folders = {path.parent.relative_to(root) for path in paths if is_numbered(path)}
     top, prefix = root, Path()
     if Path() in folders:
         top, prefix = root.resolve().parent, Path(root.resolve().name)
@@ -187,12 +195,20 @@ def _matching(pattern: str) -> tuple[Path, Iterator[Path]]:
 
 def _listed_in_coco(path: Path) -> tuple[Path, Iterator[Path]]:
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))["images"]
-        names = [str(image["file_name"]) for image in listed]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"dataset={path}: not a COCO json with images ({error})") from error
     root = path.parent / "images" if (path.parent / "images").is_dir() else path.parent
+    return root, (root / name for name in names_in_coco(text, str(path)))
+
+
+def names_in_coco(text: str, source: str) -> list[str]:
+    """The file names of a COCO json; ConfigError where it is none, or one leaves its folder."""
+    try:
+        names = [str(image["file_name"]) for image in json.loads(text)["images"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"dataset={source}: not a COCO json with images ({error})") from error
     for name in names:
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ConfigError(f"dataset={path}: file_name {name!r} leaves the folder {root}")
-    return root, (root / name for name in names)
+            raise ConfigError(f"dataset={source}: file_name {name!r} leaves the folder of images")
+    return names

@@ -20,8 +20,9 @@ from pycocotools.cocoeval import COCOeval
 
 from annotate.command import run_command
 from annotate.config import EvaluateCommand, compose, folders, typed
-from annotate.errors import ConfigError
+from annotate.errors import ConfigError, StorageError
 from annotate.run_folder import Run
+from annotate.store import is_url, read_text
 from annotate.tracking_metrics import TrackedMask, TrackingScores, combine, count_video
 from annotate.types import FrameRecord, Rle
 
@@ -39,7 +40,7 @@ def main() -> None:
     sys.exit(run_command(_evaluate, sys.argv[1:]))
 
 
-def average_precision(run: Run, truth: Path) -> dict[str, AveragePrecision]:
+def average_precision(run: Run, truth: Path | str) -> dict[str, AveragePrecision]:
     """Box ("bbox") and mask ("segm") AP of every recorded instance on the annotated truth images.
 
     Frames are matched by `frame_id` (else `file_name`), classes by name. Truth frames that the run
@@ -81,7 +82,9 @@ def average_precision(run: Run, truth: Path) -> dict[str, AveragePrecision]:
     return {kind: _score(document, found, kind, asked) for kind in ("bbox", "segm")}
 
 
-def tracking_scores(run: Run, truth: Path, threshold: float) -> tuple[TrackingScores, int] | None:
+def tracking_scores(
+    run: Run, truth: Path | str, threshold: float
+) -> tuple[TrackingScores, int] | None:
     """Scores of the run's tracks and the number of videos; None where truth and run share none.
 
     What counts is what an export has: instances from `threshold` on, or from that of their class.
@@ -149,22 +152,26 @@ def _score(
     return AveragePrecision(*(float(np.clip(v, 0, 1)) for v in scorer.stats[:2]))
 
 
-def read_truth(truth: Path) -> dict[str, Any]:
-    """Images, annotations and categories of a COCO instances json; raises ConfigError."""
+def read_truth(truth: Path | str) -> dict[str, Any]:
+    """Images, annotations and categories of a COCO instances json, by its path or its url.
+
+    Raises ConfigError.
+    """
     try:
-        document: dict[str, Any] = json.loads(truth.read_text(encoding="utf-8"))
+        text = read_text(truth) if is_url(truth) else Path(truth).read_text(encoding="utf-8")
+        document: dict[str, Any] = json.loads(text)
         return {k: document[k] for k in ("images", "annotations", "categories")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (StorageError, OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"truth={truth}: not a COCO instances json ({error})") from error
 
 
 def _evaluate(argv: list[str]) -> int:
     command = typed(compose(argv, "evaluate"), EvaluateCommand)
     run = Run.open(*folders(command.run))
-    scores = average_precision(run, Path(command.truth))
+    scores = average_precision(run, command.truth)
     for kind, name in (("bbox", "box"), ("segm", "mask")):
         print(f"{name:>4} AP {scores[kind].ap:.3f}  AP50 {scores[kind].ap50:.3f}")
-    if tracking := tracking_scores(run, Path(command.truth), command.threshold):
+    if tracking := tracking_scores(run, command.truth, command.threshold):
         tracks, videos = tracking
         print(
             f"tracks of {videos} videos: HOTA {tracks.hota:.3f}  DetA {tracks.det_a:.3f}  "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from annotate import evaluate
 from annotate.checks import in_range
@@ -31,7 +30,7 @@ class GateRules:
             if getattr(self, name) is not None and self.truth is None:
                 raise ConfigError(f"gates.{name} needs ground truth: add gates.truth=FILE")
         if self.truth is not None:
-            evaluate.read_truth(Path(self.truth))
+            evaluate.read_truth(self.truth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +54,10 @@ def counted(rules: GateRules, *, failed: int, annotated: int, frames: int) -> It
 def scored(rules: GateRules, run: Run, threshold: float) -> Iterator[Gate]:
     """What ground truth can tell. A score that cannot be had, for want of frames, is 0."""
     if rules.min_map is not None:
-        precision = evaluate.average_precision(run, Path(rules.truth or ""))
+        precision = evaluate.average_precision(run, rules.truth or "")
         yield _at_least("gates.min_map", precision["segm"].ap, rules.min_map)
     if rules.min_hota is not None:
-        tracks = evaluate.tracking_scores(run, Path(rules.truth or ""), threshold)
+        tracks = evaluate.tracking_scores(run, rules.truth or "", threshold)
         yield _at_least("gates.min_hota", tracks[0].hota if tracks else 0.0, rules.min_hota)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from annotate.errors import PromptError
+from annotate.errors import PromptError, StorageError
+from annotate.store import is_url, read_text
 from annotate.types import ClassList, ClassSpec
 
 _KEYS = ("name", "phrases", "negatives", "threshold", "min_area", "max_area", "colour")
@@ -17,6 +18,8 @@ _KEYS = ("name", "phrases", "negatives", "threshold", "min_area", "max_area", "c
 
 def load_prompts(source: str | Sequence[str] | None) -> ClassList:
     """Read a class list from a .txt or .yaml file, or from an inline list of `name: phrases`.
+
+    The file may be on a store, as `s3://bucket/classes.txt`.
 
     Text: one class a line, `#` comments, `name: phrase one, phrase two` for synonyms. Raises
     PromptError naming file and line.
@@ -31,8 +34,10 @@ def load_prompts(source: str | Sequence[str] | None) -> ClassList:
             "prompts",
         )
     try:
-        path = Path(source).expanduser()
-        text = path.read_text(encoding="utf-8-sig")
+        path = Path(source) if is_url(source) else Path(source).expanduser()
+        text = read_text(source) if is_url(source) else path.read_text(encoding="utf-8-sig")
+    except StorageError as error:
+        raise PromptError(f"prompts={error}") from error
     except (OSError, RuntimeError) as error:
         raise PromptError(
             f"prompts={source}: cannot read it ({getattr(error, 'strerror', error)}); expected a "

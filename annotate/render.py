@@ -21,6 +21,7 @@ from annotate.errors import MediaError
 from annotate.label_font import font_for
 from annotate.media import read_image
 from annotate.run_folder import Run
+from annotate.spool import at_hand
 from annotate.types import ClassList, Frame, FrameRecord, Image, Instance, Item, Rle
 from annotate.video import VideoWriter, open_video
 from exporters.names import plan_names
@@ -126,10 +127,10 @@ def render_run(run: Run, *, threshold: float) -> None:
     overlay = Overlay(run.classes)
     for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
         shown = _kept(run, rows, threshold)
-        source = Item(item, run.root / item, media)
         draw = _render_video if media == "video" else _render_still
         try:
-            draw(source, shown, run.path / "media" / names.get(item, ""), overlay)
+            with at_hand(run.source(item, media)) as source:
+                draw(source, shown, run.path / "media" / names.get(item, ""), overlay)
         except MediaError as error:
             log.warning("%s: not rendered: %s", item, error)
 
@@ -147,7 +148,8 @@ def frames_worth_seeing(run: Run, *, threshold: float) -> Iterator[tuple[Image, 
         else:
             kept = (record for record in kept if record.instances)
         try:
-            yield from _pictures(Item(item, run.root / item, media), kept)
+            with at_hand(run.source(item, media)) as source:
+                yield from _pictures(source, kept)
         except MediaError as error:
             log.warning("%s: not on the contact sheet: %s", item, error)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ import pyarrow.dataset as pads
 import yaml
 
 from annotate import durable, records
-from annotate.errors import ConfigError, StorageError
+from annotate.errors import ConfigError, FolderInUseError, StorageError
+from annotate.lock import one_writer
+from annotate.mirror import Mirror
 from annotate.prompts import class_list_from_yaml, class_list_to_yaml
-from annotate.types import ClassList, FrameRecord
+from annotate.store import is_url
+from annotate.types import ClassList, FrameRecord, Item, Media, Remote
 
 log = logging.getLogger(__name__)
 
@@ -31,25 +35,28 @@ class Run:
     """One run: `path` is its folder, `root` the dataset's, `classes` what was asked for."""
 
     path: Path
-    root: Path
+    root: Path | str  # a url of a dataset on a store
     classes: ClassList
     others: tuple[Path, ...] = ()  # run folders whose records belong to it as well
+    mirror: Mirror | None = None  # where `path` is a copy of a run folder on a store
 
     @classmethod
     def open(cls, path: Path | str, *others: Path | str) -> Run:
         """Open a run folder written before, together with others that hold shares of the same run.
 
         Raises StorageError that names what is missing, ConfigError when the folders were not asked
-        the same or hold records of the same item.
+        the same or hold records of the same item. Of a run folder on a store (a url), what is
+        missing here is downloaded.
         """
-        path = Path(path)
-        asked = _read_yaml(path / "config.yaml")
-        classes = _read_yaml(path / "classes.yaml")
+        here, *more = (_brought_here(place) for place in (path, *others))
+        asked = _read_yaml(here / "config.yaml")
+        classes = _read_yaml(here / "classes.yaml")
         run = cls(
-            path=path,
-            root=Path(asked["dataset"]["root"]),
-            classes=class_list_from_yaml(classes, str(path / "classes.yaml")),
-            others=tuple(map(Path, others)),
+            path=here,
+            root=_root(asked["dataset"]["root"]),
+            classes=class_list_from_yaml(classes, str(here / "classes.yaml")),
+            others=tuple(more),
+            mirror=Mirror(path) if is_url(path) else None,
         )
         run._check_others(asked, classes)
         return run
@@ -58,11 +65,12 @@ class Run:
     def start(
         cls,
         path: Path,
-        root: Path,
+        root: Path | str,
         classes: ClassList,
         asked: Mapping[str, Any],
         *,
         redo: bool = False,
+        mirror: Mirror | None = None,
     ) -> Run:
         """Begin a run in `path`, or continue the one there if it was asked the same.
 
@@ -76,7 +84,7 @@ class Run:
             ),
             "classes.yaml": class_list_to_yaml(classes),
         }
-        run = cls(path=path, root=root, classes=classes)
+        run = cls(path=path, root=root, classes=classes, mirror=mirror)
         before = {n: _read_yaml(path / n) for n in texts if (path / n).is_file()}
         now = {name: yaml.safe_load(texts[name]) for name in before}
         run._settle(_difference(_deciding(before), _deciding(now)), redo=redo)
@@ -195,6 +203,44 @@ class Run:
             if folder.name not in kept:
                 durable.remove_folder(folder)
 
+    def source(self, item: str, media: Media) -> Item:
+        """An item of the dataset, to be read (`spool.at_hand`)."""
+        if isinstance(self.root, str):
+            return Item(item, Path(item), media, Remote(self.root, None))
+        return Item(item, self.root / item, media)
+
+    @contextmanager
+    def held(self) -> Iterator[Run]:
+        """Hold the run folder alone, on a store as well, and have all of it here.
+
+        Raises StorageError when another process writes to it.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(one_writer(self.path))
+            run = self
+            if self.mirror is not None:
+                run = replace(self, mirror=stack.enter_context(self.mirror.held()))
+                self.mirror.pull()
+            yield run
+
+    def push(self, *places: str) -> None:
+        """Have what is finished below `places` (everything, if none) on the store, if it is on one.
+
+        Raises StorageError.
+        """
+        if self.mirror is not None:
+            self.mirror.push(*places)
+
+    def push_part(self, part: str) -> None:
+        """Have a part on the store, its stamps before it, and no working files of it any more."""
+        self.push(f"stamps/{part}.json", f"records/{part}.parquet", f"unfinished/{part}")
+
+    def shown(self, place: str = "") -> str:
+        """The run folder, or a place in it, as the user knows it."""
+        if self.mirror is not None:
+            return "/".join(filter(None, (self.mirror.url.rstrip("/"), place)))
+        return str(self.path / place)
+
     def frames(self) -> Iterator[FrameRecord]:
         """Every record ordered by item and frame index, streamed; masks decode on demand."""
         return records.read_records(*self._records_dirs())
@@ -205,6 +251,23 @@ class Run:
 
     def _records_dirs(self) -> list[Path]:
         return [self.records_dir, *(other / "records" for other in self.others)]
+
+
+def _brought_here(place: Path | str) -> Path:
+    """A run folder on this machine; of one on a store, a copy as it is now."""
+    if not is_url(place):
+        return Path(place)
+    mirror = Mirror(place)
+    try:
+        with one_writer(mirror.path):
+            mirror.pull()
+    except FolderInUseError:  # by the one writer that there is, who has all of it here
+        pass
+    return mirror.path
+
+
+def _root(said: str) -> Path | str:
+    return said if is_url(said) else Path(said)
 
 
 def _deciding(documents: Mapping[str, Any]) -> Any:

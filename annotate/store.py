@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
@@ -214,4 +215,6 @@ def _reason(error: Exception) -> str:
 
 def _seen(info: Mapping[str, Any]) -> Seen:
     mark = next((info[key] for key in _MARKS if info.get(key) is not None), "")
+    if isinstance(mark, datetime):  # one look may give a date where another gives seconds
+        mark = mark.timestamp()
     return int(info.get("size") or 0), str(mark).strip('"')

@@ -259,10 +259,11 @@ def _evaluate(argv: list[str]) -> int:
     command = typed(compose(argv, "evaluate"), EvaluateCommand)
     run = Run.open(*folders(command.run))
     mapping = read_mapping(Path(command.mapping)) if command.mapping else None
-    truth = read_truth(Path(command.truth), threshold=command.threshold, mapping=mapping)
+    truth = read_truth(command.truth, threshold=command.threshold, mapping=mapping)
     suggestion = (command.beta, command.folds) if command.suggest else None
     result = evaluate(run, truth, command.threshold, suggestion=suggestion)
     result.write(run.path / "evaluation.json")
+    run.push("evaluation.json")
     print(table(result))
     if command.suggest and result.suggested is not None:
         text = thresholds.as_prompts(run.classes, result.suggested)

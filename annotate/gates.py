@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -35,7 +34,7 @@ class GateRules:
             if getattr(self, name) is not None and self.truth is None:
                 raise ConfigError(f"gates.{name} needs ground truth: add gates.truth=FILE")
         if self.truth is not None:
-            read_truth(Path(self.truth), threshold=0)
+            read_truth(self.truth, threshold=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def scored(rules: GateRules, run: Run, threshold: float) -> Iterator[Gate]:
     """What ground truth can tell. A score that cannot be had, for want of frames, is 0."""
     if rules.truth is None:
         return
-    truth = read_truth(Path(rules.truth), threshold=threshold)
+    truth = read_truth(rules.truth, threshold=threshold)
     if rules.min_map is not None:
         yield _at_least("gates.min_map", _average_precision(run, truth), rules.min_map)
     if rules.min_hota is not None:

@@ -18,8 +18,10 @@ from PIL import Image as PilImage
 
 from annotate import durable, geometry
 from annotate.errors import MediaError
+from annotate.label_font import font_for
 from annotate.media import read_image
 from annotate.run_folder import Run
+from annotate.spool import at_hand
 from annotate.types import ClassList, Frame, FrameRecord, Image, Instance, Item, Rle
 from annotate.video import VideoWriter, open_video
 from exporters.names import plan_names
@@ -44,6 +46,7 @@ class Overlay:
         self._names = classes.names
         colours = class_colours(classes) + [_spread_hue(n) for n in range(TRACK_COLOURS)]
         self._palette = sv.ColorPalette([sv.Color.from_hex(c) for c in colours])
+        self._font = font_for(self._names)
         self._brushes: dict[int, _Brushes] = {}
 
     def draw(self, image: Image, instances: Sequence[Instance]) -> Image:
@@ -59,7 +62,7 @@ class Overlay:
         labels = [self._label(i) for i in instances]
         scale = max(1, round(min(image.shape[:2]) / SCALE_PX))
         if scale not in self._brushes:
-            self._brushes[scale] = _Brushes(self._palette, scale)
+            self._brushes[scale] = _Brushes(self._palette, scale, self._font)
         brushes = self._brushes[scale]
         canvas = np.ascontiguousarray(image[..., ::-1])  # supervision draws on BGR
         canvas = brushes.masks.annotate(canvas, shown, custom_color_lookup=colours)
@@ -98,18 +101,21 @@ class Overlay:
 class _Brushes:
     """supervision's annotators for pictures of one scale."""
 
-    def __init__(self, palette: sv.ColorPalette, scale: int) -> None:
+    def __init__(self, palette: sv.ColorPalette, scale: int, font: Path | None) -> None:
         text: dict[str, Any] = {
             "color": palette,
             "text_color": sv.Color.BLACK,
-            "text_scale": 0.4 * scale,
-            "text_thickness": scale,
             "text_padding": 3 * scale,
         }
+        labels: Any = sv.LabelAnnotator if font is None else sv.RichLabelAnnotator
+        if font is None:
+            text |= {"text_scale": 0.4 * scale, "text_thickness": scale}
+        else:
+            text |= {"font_path": str(font), "font_size": 12 * scale}
         self.masks = sv.MaskAnnotator(color=palette, opacity=0.45)
         self.boxes = sv.BoxAnnotator(color=palette, thickness=scale)
-        self.labels = sv.LabelAnnotator(**text, smart_position=True)
-        self.fixed_labels = sv.LabelAnnotator(**text)
+        self.labels = labels(**text, smart_position=True)
+        self.fixed_labels = labels(**text)
 
 
 def class_colours(classes: ClassList) -> list[str]:
@@ -136,10 +142,10 @@ def render_run(run: Run, *, threshold: float) -> None:
     overlay = Overlay(run.classes)
     for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
         shown = _kept(run, rows, threshold)
-        source = Item(item, run.root / item, media)
         draw = _render_video if media == "video" else _render_still
         try:
-            draw(source, shown, run.path / "media" / names.get(item, ""), overlay)
+            with at_hand(run.source(item, media)) as source:
+                draw(source, shown, run.path / "media" / names.get(item, ""), overlay)
         except MediaError as error:
             log.warning("%s: not rendered: %s", item, error)
 
@@ -157,7 +163,8 @@ def frames_worth_seeing(run: Run, *, threshold: float) -> Iterator[tuple[Image, 
         else:
             kept = (record for record in kept if record.instances)
         try:
-            yield from decoded(Item(item, run.root / item, media), kept)
+            with at_hand(run.source(item, media)) as source:
+                yield from decoded(source, kept)
         except MediaError as error:
             log.warning("%s: not on the contact sheet: %s", item, error)
 

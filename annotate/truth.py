@@ -13,8 +13,9 @@ import numpy as np
 import yaml
 from pycocotools import mask as coco_mask
 
-from annotate.errors import ConfigError
+from annotate.errors import ConfigError, StorageError
 from annotate.run_folder import Run
+from annotate.store import is_url, read_text
 from annotate.types import FrameRecord, Rle
 from exporters.options import Tally
 from exporters.selection import kept_instances
@@ -51,14 +52,14 @@ class Truth:
 
 
 def read_truth(
-    source: Path, *, threshold: float, mapping: Mapping[str, str | None] | None = None
+    source: Path | str, *, threshold: float, mapping: Mapping[str, str | None] | None = None
 ) -> Truth:
     """Read a COCO instances json (also of videos, and as YouTube-VIS writes them), or a run folder.
 
-    Of a run counts what an export at `threshold` has. `mapping` renames classes of the truth, or
-    drops them with null. Raises ConfigError.
+    Both may be urls. Of a run counts what an export at `threshold` has. `mapping` renames classes
+    of the truth, or drops them with null. Raises ConfigError.
     """
-    if (source / "config.yaml").is_file():
+    if _is_run(source):
         document = _document_of(Run.open(source), threshold)
     else:
         document = _read_document(source)
@@ -82,13 +83,20 @@ def read_mapping(path: Path) -> dict[str, str | None]:
     return {str(name): run_name for name, run_name in content.items()}
 
 
-def _read_document(source: Path) -> dict[str, Any]:
+def _is_run(source: Path | str) -> bool:
+    if is_url(source):
+        return not source.endswith(".json")
+    return (Path(source) / "config.yaml").is_file()
+
+
+def _read_document(source: Path | str) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+        text = read_text(source) if is_url(source) else Path(source).read_text(encoding="utf-8")
+        document: dict[str, Any] = json.loads(text)
         if "images" not in document and "videos" in document:
             return _frame_by_frame(document)
         return {key: document[key] for key in ("images", "annotations", "categories")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (StorageError, OSError, ValueError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         if isinstance(error, OSError):
             reason = error.strerror or error

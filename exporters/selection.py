@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
 import pyarrow.dataset as pads
 
 from annotate import records
+from annotate.errors import MediaError
 from annotate.run_folder import Run
-from annotate.types import ClassList, FrameRecord, Instance, Media
+from annotate.spool import at_hand
+from annotate.types import ClassList, FrameRecord, Instance, Item, Media
 from exporters.names import frame_name, plan_names
 from exporters.options import ExportOptions, Tally
 from exporters.splits import group_of, split_of
-from exporters.staging import stage_frames, stage_stills
+from exporters.staging import Staged, Staging, Target, stage_frames, stage_stills
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,10 @@ def pictures(
         return split, "/".join(filter(None, (split or layout.unsplit, name)))
 
     for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
-        stage = stage_frames if media == "video" else stage_stills
-        staged = stage(
-            run.root / item,
-            _chosen(rows, options, layout, tally),
+        chosen = _chosen(rows, options, layout, tally)
+        staged = _staged(
+            run.source(item, media),
+            chosen,
             lambda record: images_dir / placed(record)[1],
             how=options.media,
         )
@@ -71,6 +73,20 @@ def pictures(
             tally.images[split] += 1
             tally.instances.update(i.class_id for i in kept)
             yield Picture(record, kept, split, name)
+
+
+def _staged(item: Item, records: Iterator[FrameRecord], target: Target, *, how: Staging) -> Staged:
+    """Put the pictures of an item where they belong; one on a store is downloaded for it."""
+    stage = stage_frames if item.media == "video" else stage_stills
+    if item.remote is None or how == "none":
+        yield from stage(item.path, records, target, how=how)
+    elif (first := next(records, None)) is not None:  # nothing is downloaded for no picture
+        records = chain([first], records)
+        try:
+            with at_hand(item) as here:  # only for a while, so that there is nothing to link to
+                yield from stage(here.path, records, target, how="copy")
+        except MediaError:
+            yield from ((record, "unreadable") for record in records)
 
 
 def _chosen(

@@ -15,11 +15,14 @@ ROOMS = {
     "supervision": {"annotate/render.py"},
     "trackeval": {"annotate/tracking_metrics.py"},
     "fiftyone": set(),
+    "fsspec": {"annotate/store.py", "annotate/remote_dataset.py"},
+    "matplotlib": {"annotate/label_font.py"},
     "ray": {"annotate/ray_runner.py"},
 }
 PURE = (
     "errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media", "durable",
     "lock", "plan", "stamps", "standing", "run_folder", "gates", "interrupt",
+    "store", "spool", "mirror", "lease", "remote_dataset",
 )  # fmt: skip
 
 

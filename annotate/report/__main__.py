@@ -34,13 +34,14 @@ def write_report(run: Run, asked: ReportCommand) -> Path:
     changes = drift.compare(run, earlier, asked.threshold) if earlier else None
     path = run.path / "report.html"
     durable.write_text(path, page.render(said, sheets, changes))
+    run.push(signals.signals_path(run).name, path.name)
     return path
 
 
 def _report(argv: list[str]) -> int:
     asked = typed(compose(argv, "report"), ReportCommand)
-    path = write_report(Run.open(*folders(asked.run)), asked)
-    print(f"report: {path}")
+    run = Run.open(*folders(asked.run))
+    print(f"report: {run.shown(write_report(run, asked).name)}")
     return 0
 
 

@@ -20,7 +20,8 @@ from annotate import signals
 from annotate.errors import MediaError
 from annotate.render import Overlay, decoded
 from annotate.run_folder import Run
-from annotate.types import FrameRecord, Image, Instance, Item
+from annotate.spool import at_hand
+from annotate.types import FrameRecord, Image, Instance
 from exporters.options import Tally
 from exporters.selection import kept_instances
 
@@ -171,7 +172,8 @@ def _pictures(
             for r in rows
         )
         try:
-            yield from decoded(Item(item, run.root / item, media), kept)
+            with at_hand(run.source(item, media)) as source:
+                yield from decoded(source, kept)
         except MediaError as error:
             log.warning("%s: not in the report: %s", item, error)
 

@@ -23,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 from annotate.errors import ConfigError
 from annotate.run_folder import Run
 from annotate.truth import Truth
-from annotate.types import FrameRecord
+from annotate.types import ClassList, FrameRecord
 
 MATCH_IOU: Final = 0.5
 _AREAS: Final = ("all", "small", "medium", "large")  # pycocotools' ranges: 32 and 96 px squared
@@ -75,12 +75,7 @@ def compare(run: Run, truth: Truth) -> Detections:
     Classes are matched by name; those that the run was not asked for are none of its misses. Raises
     ConfigError where run and truth have no class or no frame in common.
     """
-    asked = {name: truth.classes[name] for name in run.classes.names if name in truth.classes}
-    if not asked:
-        raise ConfigError(
-            f"{truth.source}: has none of the run's classes ({', '.join(run.classes.names[:5])}), "
-            f"but {', '.join(sorted(truth.classes)[:5])}; mapping=FILE can translate them"
-        )
+    asked = in_common(truth, run.classes)
     images: list[Mapping[str, Any]] = []
     item_of: dict[int, str] = {}
     found: list[dict[str, Any]] = []
@@ -115,6 +110,18 @@ def compare(run: Run, truth: Truth) -> Detections:
             name: _judged(scorers[kinds[-1]], category, item_of) for name, category in asked.items()
         },
     )
+
+
+def in_common(truth: Truth, classes: ClassList) -> dict[str, int]:
+    """The truth's category ids of the classes that both have, by name. Raises ConfigError."""
+    asked = {name: truth.classes[name] for name in classes.names if name in truth.classes}
+    if not asked:
+        raise ConfigError(
+            f"{truth.source}: has none of the run's classes ({', '.join(classes.names[:5])}), "
+            f"but {', '.join(sorted(truth.classes)[:5])}; annotate.evaluate can translate them "
+            "(mapping=FILE)"
+        )
+    return asked
 
 
 def _results(

@@ -9,10 +9,11 @@ import numpy as np
 
 from annotate import evaluate
 from annotate.checks import in_range
-from annotate.detection_metrics import compare
+from annotate.detection_metrics import compare, in_common
 from annotate.errors import ConfigError
 from annotate.run_folder import Run
 from annotate.truth import Truth, read_truth
+from annotate.types import ClassList
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,12 @@ class GateRules:
         for name in ("min_map", "min_hota"):
             if getattr(self, name) is not None and self.truth is None:
                 raise ConfigError(f"gates.{name} needs ground truth: add gates.truth=FILE")
-        if self.truth is not None:
-            read_truth(self.truth, threshold=0)
+
+
+def check(rules: GateRules, classes: ClassList) -> None:
+    """Raise ConfigError, before the work begins, when the truth has none of the classes."""
+    if rules.truth is not None:
+        in_common(read_truth(rules.truth, threshold=0), classes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     if settings.dataset.kind == "demo":
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
+    gates.check(rules, classes)
     found = dataset.discover(settings.dataset.path, kind=_kind(settings))
     load = cache(lambda: _executor(settings, classes))
     for folder in _run_folders(settings):

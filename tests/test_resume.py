@@ -344,6 +344,11 @@ def test_gates_are_judged_and_named(stills, demo, tmp_path):
     assert failed == [("gates.min_annotated_share", 0.0, 1)]
     with pytest.raises(ConfigError, match=r"gates\.min_map needs ground truth"):
         run(stills, tmp_path / "run", "gates.min_map=0.5")
+    other = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "giraffe"}]}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    with pytest.raises(ConfigError, match=r"none of the run's classes .* but giraffe"):
+        run(stills, tmp_path / "none", "gates.min_map=0.5", f"gates.truth={tmp_path}/other.json")
+    assert not (tmp_path / "none").exists()
 
 
 def test_gates_against_ground_truth(demo, tmp_path):

@@ -126,8 +126,25 @@ class ExportCommand:
 
     run: Any = MISSING
     threshold: float = MISSING
+    only: str = MISSING
     export: ExportSettings = field(default_factory=ExportSettings)
     coco: CocoSettings = field(default_factory=CocoSettings)
+
+
+@dataclass
+class ReviewCommand:
+    """conf/review.yaml"""
+
+    run: Any = MISSING
+    action: str = MISSING
+    name: str | None = MISSING
+    port: int = MISSING
+    reviewer: str | None = MISSING
+    near_duplicates: bool = MISSING
+    repropagate: bool = MISSING
+    device: str = MISSING
+    threshold: float = MISSING
+    export: ExportSettings = field(default_factory=ExportSettings)
 
 
 @dataclass
@@ -173,6 +190,7 @@ class AnnotateCommand:
     out: str | None = MISSING
     device: str = MISSING
     threshold: float = MISSING
+    only: str = MISSING
     contact_sheet: bool = MISSING
     render: bool = MISSING
     on_change: str = MISSING

@@ -1,4 +1,4 @@
-"""`python -m annotate.export run=DIR [export=[coco]] [threshold=0.4]`: no model, no GPU."""
+"""`python -m annotate.export run=DIR [export=[coco]] [threshold=0.4] [only=accepted]`: no model."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def export_run(run: Run, asked: AnnotateCommand | ExportCommand) -> list[dict[st
 def _options(asked: AnnotateCommand | ExportCommand) -> exporters.ExportOptions:
     return exporters.ExportOptions(
         threshold=asked.threshold,
+        only=asked.only,
         split=asked.export.split or {},
         split_seed=asked.export.split_seed,
         frames_stride=asked.export.frames_stride,

@@ -32,6 +32,49 @@ def decode_masks(counts: Sequence[str], size_hw: tuple[int, int]) -> Masks:
     return masks.transpose(2, 0, 1).astype(bool)
 
 
+def run_lengths(counts: str) -> npt.NDArray[np.int64]:
+    """COCO compressed RLE counts to the lengths of the runs, background first."""
+    digits = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
+    if not len(digits):
+        return digits
+    ends = np.flatnonzero(digits & 32 == 0)  # the last digit of each number
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    sizes = ends - starts + 1
+    place = np.arange(len(digits)) - np.repeat(starts, sizes)
+    runs = np.add.reduceat((digits & 31) << 5 * place, starts)
+    runs -= np.where(digits[ends] & 16, 1 << 5 * sizes, 0)
+    # From the fourth number on, each is the difference to the one before last.
+    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    return runs
+
+
+def decode_crop(
+    counts: str, size_hw: tuple[int, int], box_xyxy: Sequence[float]
+) -> npt.NDArray[np.bool_]:
+    """The part of a mask inside a box of whole pixels, as bool (y1 - y0, x1 - x0).
+
+    What lies outside is never decoded: of small objects on large pictures this is most of it.
+    """
+    height = size_hw[0]
+    x0, y0, x1, y1 = (int(v) for v in box_xyxy)
+    first, last = x0 * height, x1 * height
+    runs = run_lengths(counts)
+    edges = np.clip(np.cumsum(runs), first, last)
+    inside = np.repeat(np.arange(len(runs)) % 2 == 1, np.diff(edges, prepend=first))
+    columns = np.zeros(last - first, bool)
+    columns[: len(inside)] = inside
+    return columns.reshape(x1 - x0, height).T[y0:y1]
+
+
+def box_iou(box: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes xyxy; 0 where both are empty."""
+    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = box, other
+    width, height = min(ax1, bx1) - max(ax0, bx0), min(ay1, by1) - max(ay0, by0)
+    shared = max(0.0, width) * max(0.0, height)
+    union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared
+    return shared / union if union > 0 else 0.0
+
+
 def mask_boxes(masks_nhw: Masks) -> Boxes:
     """Tight half-open boxes (n, 4) xyxy of bool masks (n, h, w); an empty mask gives zeros."""
     n, h, w = masks_nhw.shape

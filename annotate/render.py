@@ -26,7 +26,7 @@ from annotate.types import ClassList, Frame, FrameRecord, Image, Instance, Item,
 from annotate.video import VideoWriter, open_video
 from exporters.names import plan_names
 from exporters.options import Tally
-from exporters.selection import items_with_pictures, kept_instances
+from exporters.selection import Selection, items_with_pictures, kept_instances
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +140,9 @@ def render_run(run: Run, *, threshold: float) -> None:
     """
     names = _media_names(run)
     overlay = Overlay(run.classes)
+    selection = Selection(run, "all", Tally())
     for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
-        shown = _kept(run, rows, threshold)
+        shown = _kept(selection, rows, run.classes, threshold)
         draw = _render_video if media == "video" else _render_still
         try:
             with at_hand(run.source(item, media)) as source:
@@ -155,8 +156,9 @@ def frames_worth_seeing(run: Run, *, threshold: float) -> Iterator[tuple[Image, 
 
     Those of a video are spread evenly over it. What is gone is passed over with a warning.
     """
+    selection = Selection(run, "all", Tally())
     for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
-        kept = _kept(run, rows, threshold)
+        kept = _kept(selection, rows, run.classes, threshold)
         if media == "video":
             count = run.table().count_rows(filter=pads.field("item") == item)
             kept = _spread(kept, max(1, count // FRAMES_PER_VIDEO))
@@ -214,12 +216,14 @@ def _from_first(source: Item, records: Iterator[FrameRecord]) -> Iterator[Frame]
         yield from open_video(source).frames_at(indices)
 
 
-def _kept(run: Run, rows: Iterable[FrameRecord], threshold: float) -> Iterator[FrameRecord]:
+def _kept(
+    selection: Selection, rows: Iterable[FrameRecord], classes: ClassList, threshold: float
+) -> Iterator[FrameRecord]:
     """The records that have a picture, with the instances that count."""
     for record in rows:
-        if record.status == "ok":
-            counting = kept_instances(record, run.classes, threshold, Tally())
-            yield replace(record, instances=tuple(counting))
+        if record.status == "ok" and (taken := selection.take(record)) is not None:
+            counting = kept_instances(taken, classes, threshold, Tally())
+            yield replace(taken, instances=tuple(counting))
 
 
 def _spread(records: Iterable[FrameRecord], step: int) -> Iterator[FrameRecord]:

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow.dataset as pads
 import yaml
 
-from annotate import durable, records
+from annotate import decisions, durable, records
+from annotate.decisions import Decisions
 from annotate.errors import ConfigError, FolderInUseError, StorageError
 from annotate.lock import one_writer
 from annotate.mirror import Mirror
@@ -186,6 +187,11 @@ class Run:
         return self.path / "stamps"
 
     @property
+    def reviews_dir(self) -> Path:
+        """What people decided; only ever added to."""
+        return self.path / "reviews"
+
+    @property
     def unfinished_dir(self) -> Path:
         """Working files of videos, a folder for each, from which an interrupted one goes on."""
         return self.path / "unfinished"
@@ -193,7 +199,8 @@ class Run:
     def clean(self) -> None:
         """Remove what a process that was killed has left; to be asked for under the lock."""
         media = self.path / "media"
-        for folder in (self.path, self.records_dir, self.stamps_dir, media, *media.rglob("*/")):
+        folders = (self.path, self.records_dir, self.stamps_dir, self.reviews_dir, media)
+        for folder in (*folders, *media.rglob("*/")):
             durable.clean(folder)
 
     def keep_unfinished(self, parts: Iterable[str]) -> None:
@@ -248,6 +255,11 @@ class Run:
     def some_frames(self, frame_ids: Collection[str]) -> list[FrameRecord]:
         """The records of some frames, in the same order; all of them in memory."""
         return records.read_frames(frame_ids, *self._records_dirs())
+
+    def decisions(self) -> Decisions:
+        """What people decided about the records; `frames` gives these as they were made."""
+        reviews = [self.reviews_dir, *(other / "reviews" for other in self.others)]
+        return decisions.fold(decisions.read(*reviews))
 
     def table(self) -> pads.Dataset:
         """The records as a pyarrow dataset."""

@@ -17,7 +17,10 @@ from annotate import geometry
 
 Image = npt.NDArray[np.uint8]
 Media = Literal["image", "video"]
-Origin = Literal["detected", "propagated", "backfilled", "repropagated"]
+Origin = Literal["detected", "propagated", "backfilled", "repropagated", "reviewed"]
+"""Who made an instance what it is. Records hold no `reviewed`: it is what a person drew or changed,
+`repropagated` what memory carried on from there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class Instance:
     # Of what the detector saw in this very frame; None where it saw nothing of the object.
     margin: float | None = None  # score of this class above the best other one, -1..1
     box_iou: float | None = None  # of the detector's box with that of the mask, 0..1
+    vouched: bool = False  # by a person: no threshold applies; never in records
 
 
 @dataclass(frozen=True, slots=True)

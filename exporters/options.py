@@ -14,6 +14,7 @@ from annotate.errors import ConfigError
 from exporters.staging import Staging
 
 MASK_FORMATS = ("polygons", "rle")
+SELECTIONS = ("all", "reviewed", "accepted")
 RESERVED_SPLITS = ("images", "labels")  # Ultralytics looks for these folders in a path
 
 
@@ -24,6 +25,7 @@ class ExportOptions:
     threshold: (
         float  # 0..1; instances with this score or more are exported, unless a class has its own
     )
+    only: str  # all | reviewed | accepted; what people rejected is in none of them
     split: Mapping[str, float]  # shares by name that sum to 1; empty: no split
     split_seed: int
     media: Staging
@@ -33,6 +35,10 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         _require(0 <= self.threshold <= 1, f"threshold={self.threshold}: expected 0 to 1")
+        _require(
+            self.only in SELECTIONS,
+            f"only={self.only}: expected one of {', '.join(SELECTIONS)}",
+        )
         _require(
             self.media in get_args(Staging),
             f"export.media={self.media}: expected one of {', '.join(get_args(Staging))}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.dataset as pads
 
 from annotate import records
+from annotate.decisions import Applied, Verdict
 from annotate.errors import MediaError
 from annotate.run_folder import Run
 from annotate.spool import at_hand
@@ -56,8 +57,9 @@ def pictures(
             name = frame_name(name, record.frame_index)
         return split, "/".join(filter(None, (split or layout.unsplit, name)))
 
+    selection = Selection(run, options.only, tally)
     for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
-        chosen = _chosen(rows, options, layout, tally)
+        chosen = _chosen(rows, options, layout, tally, selection)
         staged = _staged(
             run.source(item, media),
             chosen,
@@ -75,6 +77,55 @@ def pictures(
             yield Picture(record, kept, split, name)
 
 
+class Selection:
+    """Which records of a run an export takes, with the decisions of its review carried out.
+
+    `all` leaves out what was rejected, pictures and instances. `reviewed` has the pictures about
+    which, or on which, a person decided something. `accepted` has the pictures that were accepted,
+    without instances that are to be fixed; of others only the instances that were accepted.
+    """
+
+    def __init__(self, run: Run, only: str, tally: Tally) -> None:
+        self._run, self._only, self._tally = run, only, tally
+        self._decisions = run.decisions()
+        self._idle = only == "all" and not self._decisions
+
+    def take(self, record: FrameRecord) -> FrameRecord | None:
+        """The part of a record that is exported, None when the whole picture is left out."""
+        if self._idle or record.status != "ok":
+            return record
+        applied = self._decisions.apply(record, self._run.classes)
+        self._leave_out("deleted in review", applied.deleted)
+        self._leave_out("decision in conflict", len(applied.conflicts))
+        if applied.verdict == "reject":
+            self._leave_out("rejected", 1)
+            return None
+        if self._only == "reviewed" and not applied.touched:
+            self._leave_out("not reviewed", 1)
+            return None
+        if self._only == "accepted":
+            return self._accepted(applied)
+        return self._without(applied, {"reject"}, "rejected")
+
+    def _accepted(self, applied: Applied) -> FrameRecord | None:
+        if applied.verdict == "accept":
+            return self._without(applied, {"reject", "fix"}, "not accepted")
+        if "accept" not in applied.verdicts.values():
+            self._leave_out("not accepted", 1)
+            return None
+        return self._without(applied, {"reject", "fix", None}, "not accepted")
+
+    def _without(self, applied: Applied, unwanted: Set[Verdict | None], reason: str) -> FrameRecord:
+        record, verdicts = applied.record, applied.verdicts
+        kept = tuple(i for i in record.instances if verdicts.get(i.instance_id) not in unwanted)
+        self._leave_out(reason, len(record.instances) - len(kept))
+        return replace(record, instances=kept)
+
+    def _leave_out(self, reason: str, count: int) -> None:
+        if count:
+            self._tally.left_out[reason] += count
+
+
 def _staged(item: Item, records: Iterator[FrameRecord], target: Target, *, how: Staging) -> Staged:
     """Put the pictures of an item where they belong; one on a store is downloaded for it."""
     stage = stage_frames if item.media == "video" else stage_stills
@@ -90,7 +141,11 @@ def _staged(item: Item, records: Iterator[FrameRecord], target: Target, *, how: 
 
 
 def _chosen(
-    rows: Iterable[FrameRecord], options: ExportOptions, layout: Layout, tally: Tally
+    rows: Iterable[FrameRecord],
+    options: ExportOptions,
+    layout: Layout,
+    tally: Tally,
+    selection: Selection,
 ) -> Iterator[FrameRecord]:
     """The records of one item that have a picture for this export."""
     annotated = 0
@@ -105,7 +160,8 @@ def _chosen(
         if (annotated - 1) % options.frames_stride:
             tally.left_out["between frames_stride"] += 1
             continue
-        yield record
+        if (taken := selection.take(record)) is not None:
+            yield taken
 
 
 def _names(run: Run, options: ExportOptions, layout: Layout) -> dict[str, str]:
@@ -130,12 +186,17 @@ def items_with_pictures(run: Run) -> list[tuple[str, Media]]:
 def kept_instances(
     record: FrameRecord, classes: ClassList, threshold: float, tally: Tally
 ) -> Iterator[Instance]:
-    """The instances that count: from their class's own threshold, else `threshold`, on."""
+    """The instances that count: from their class's own threshold, else `threshold`, on.
+
+    What a person vouched for counts whatever its score and size.
+    """
     for instance in record.instances:
         spec = classes.classes[instance.class_id]
         limit = threshold if spec.threshold is None else spec.threshold
+        if instance.vouched and instance.area:
+            yield instance
         # Scores are stored as float32, in which 0.9 is a little less than 0.9.
-        if np.float32(instance.score) < np.float32(limit):
+        elif np.float32(instance.score) < np.float32(limit):
             tally.left_out["below threshold"] += 1
         elif spec.min_area is not None and instance.area < spec.min_area:
             tally.left_out["under min_area"] += 1

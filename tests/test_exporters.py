@@ -103,6 +103,7 @@ def make_run(folder: Path, rows: Sequence[FrameRecord], classes: ClassList = CLA
 def options(**changed: Any) -> ExportOptions:
     asked = {
         "threshold": 0.3,
+        "only": "all",
         "split": {},
         "split_seed": 0,
         "frames_stride": 1,

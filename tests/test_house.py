@@ -14,14 +14,16 @@ ROOMS = {
     "transformers": {"annotate/models/weights.py", "annotate/models/grounding_dino.py"},
     "supervision": {"annotate/render.py"},
     "trackeval": {"annotate/tracking_metrics.py"},
-    "fiftyone": set(),
+    "fiftyone": {"annotate/review_dataset.py"},
+    "bson": {"annotate/review.py", "annotate/review_dataset.py", "annotate/review_documents.py"},
+    "pymongo": {"annotate/review_dataset.py"},
     "fsspec": {"annotate/store.py", "annotate/remote_dataset.py"},
     "matplotlib": {"annotate/label_font.py"},
     "ray": {"annotate/ray_runner.py"},
 }
 PURE = (
     "errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media", "durable",
-    "lock", "plan", "stamps", "standing", "run_folder", "gates", "interrupt",
+    "lock", "plan", "stamps", "standing", "run_folder", "gates", "interrupt", "decisions", "doubts",
     "store", "spool", "mirror", "lease", "remote_dataset",
 )  # fmt: skip
 
@@ -64,3 +66,10 @@ def test_exporters_never_see_a_model():
         names = imports(path)
         assert not any(n.split(".")[0] in ("torch", "transformers", "sam2") for n in names), path
         assert not any(n.startswith("annotate.models") for n in names), path
+
+
+def test_only_review_needs_fiftyone():
+    review = {f"annotate.{p.stem}" for p in (ROOT / "annotate").glob("review*.py")}
+    for path in sources():
+        if not path.stem.startswith("review"):
+            assert not imports(path) & review, path

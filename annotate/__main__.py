@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from annotate.command import run_command
 from annotate.config import AnnotateCommand, compose, typed
@@ -19,7 +18,7 @@ def main() -> None:
 def _annotate(argv: list[str]) -> int:
     result = annotate_dataset(typed(compose(argv, "config"), AnnotateCommand))
     print(table(result))
-    print(f"look at: {Path(result.run) / 'contact_sheet.png'}")
+    print(f"look at: {result.run}/contact_sheet.png")
     print(f"run: {result.run}")
     return result.exit_code
 

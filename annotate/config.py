@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 # Values of these keys are taken as they stand: a path may hold blanks, brackets or quotes that
 # Hydra's grammar would read as syntax.
-_PATH_KEYS = ("prompts", "out", "run", "against", "truth", "gates.truth")
+_PATH_KEYS = ("prompts", "out", "run", "against", "truth", "gates.truth", "mapping", "suggest")
 
 
 @dataclass
@@ -154,6 +154,23 @@ class EvaluateCommand:
     run: Any = MISSING
     truth: str = MISSING
     threshold: float = MISSING
+    mapping: str | None = MISSING
+    suggest: str | None = MISSING
+    beta: float = MISSING
+    folds: int = MISSING
+
+
+@dataclass
+class ReportCommand:
+    """conf/report.yaml"""
+
+    run: Any = MISSING
+    threshold: float = MISSING
+    against: str | None = MISSING
+    tiles: int = MISSING
+    crops: int = MISSING
+    near_duplicates: bool = MISSING
+    export: ExportSettings = field(default_factory=ExportSettings)
 
 
 @dataclass

@@ -8,52 +8,64 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from annotate.errors import ConfigError
 from annotate.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from annotate.store import is_url
 from annotate.types import Item
 
 KINDS = ("auto", "images", "videos", "frames", "coco")
 
 
-_SUFFIXES = {"images": IMAGE_SUFFIXES, "videos": VIDEO_SUFFIXES}
+SUFFIXES = {"images": IMAGE_SUFFIXES, "videos": VIDEO_SUFFIXES}
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """The items in the order they are worked on (by name), and the folder names start from."""
 
-    root: Path
+    root: Path | str  # a url of one on a store
     items: tuple[Item, ...]
 
 
 def discover(path: str, *, kind: str = "auto") -> Dataset:
     """Find every image and video at `path`: a folder (walked recursively), one file, or a glob.
 
+    Each may be on a store, as `s3://bucket/photos`.
+
     `kind` is auto (images and videos), images, videos, frames (each folder that directly holds
     numbered images is one video) or coco (`path` is a COCO json; its images are looked for beside
     it and in `images/`). Names are posix paths relative to the root, which for a folder of frames
     is the folder it lies in. Hidden files and folders are left out, and so is
-    what earlier runs wrote. Raises ConfigError when there is nothing at `path`.
+    what earlier runs wrote. A folder that may not be listed is an item, which will fail with that
+    reason. Raises ConfigError when there is nothing at `path`.
     """
     if kind not in KINDS:
         raise ConfigError(f"dataset.kind={kind}: expected one of {', '.join(KINDS)}")
     if not path.strip():
         raise ConfigError("dataset= is empty: add dataset=PATH")
+    if is_url(path):
+        from annotate.remote_dataset import discover_remote
+
+        return discover_remote(path, kind)
     place = expand(path)
+    barred: list[Path] = []
     if kind == "coco":
         root, paths = _listed_in_coco(place)
     elif place.is_dir():
-        root, paths = place, _walk(place, ())
+        root, paths = place, _walk(place, barred)
     elif place.exists():
         root, paths = place.parent, iter([place])
     else:
         root, paths = _matching(path)
+    found = list(paths)
+    if place in barred:
+        raise ConfigError(f"{path}: permission denied; the dataset cannot be listed")
     if kind == "frames":
-        root, items = _folders_of_frames(paths, root)
+        root, items = _folders_of_frames(found, root, barred)
     else:
-        items = _items(paths, root, _SUFFIXES.get(kind, IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+        items = _items(found, root, SUFFIXES.get(kind, IMAGE_SUFFIXES | VIDEO_SUFFIXES), barred)
     if not items:
         raise ConfigError(f"dataset={path}: no image or video in it (looked for {kind})")
     return Dataset(root=root.resolve(), items=items)
@@ -72,10 +84,11 @@ def numbered_images(folder: Path) -> tuple[Path, ...]:
 
     Others (a `cover.jpg`) are no frames, and neither are hidden files.
     """
-    return tuple(sorted(filter(_is_numbered, folder.iterdir()), key=_natural))
+    return tuple(sorted(filter(is_numbered, folder.iterdir()), key=_natural))
 
 
-def _is_numbered(path: Path) -> bool:
+def is_numbered(path: PurePath) -> bool:
+    """Whether a file is a frame of the folder it lies in, by its name."""
     return (
         path.suffix.lower() in IMAGE_SUFFIXES
         and not path.name.startswith(".")
@@ -89,18 +102,26 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
     return [int(p) if n % 2 else p for n, p in enumerate(parts)], path.name
 
 
-def _folders_of_frames(paths: Iterable[Path], root: Path) -> tuple[Path, tuple[Item, ...]]:
+def _folders_of_frames(
+    paths: Iterable[Path], root: Path, barred: Iterable[Path]
+) -> tuple[Path, tuple[Item, ...]]:
     """Folders that hold numbered images; if the root does, names start from the folder above."""
-    folders = {path.parent.relative_to(root) for path in paths if _is_numbered(path)}
+    folders = {path.parent.relative_to(root) for path in paths if is_numbered(path)}
     top, prefix = root, Path()
     if Path() in folders:
         top, prefix = root.resolve().parent, Path(root.resolve().name)
+    folders |= {folder.relative_to(root) for folder in barred}
     named = {_name(prefix / folder): root / folder for folder in folders}
     return top, tuple(Item(name, named[name], "video") for name in sorted(named))
 
 
-def _items(paths: Iterable[Path], root: Path, suffixes: frozenset[str]) -> tuple[Item, ...]:
+def _items(
+    paths: Iterable[Path], root: Path, suffixes: frozenset[str], barred: Iterable[Path]
+) -> tuple[Item, ...]:
     found = {}
+    for folder in barred:
+        name = _name(folder.relative_to(root))
+        found[name] = Item(name=name, path=folder)
     for path in paths:
         suffix = path.suffix.lower()
         if suffix in suffixes:
@@ -127,24 +148,30 @@ def _is_run(folder: Path) -> bool:
     return (folder / "records").is_dir() and (folder / "config.yaml").is_file()
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    """Files below `folder`, links followed; a link back to a folder above is not entered again."""
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
+def _walk(
+    folder: Path, barred: list[Path], above: tuple[tuple[int, int], ...] = ()
+) -> Iterator[Path]:
+    """Files below `folder`, links followed; a link back to a folder above is not entered again.
+
+    Folders that may not be listed, or not be looked into, are added to `barred`.
+    """
     try:
+        status = folder.stat()
+        here = (status.st_dev, status.st_ino)
+        if here in above or (above and _is_run(folder)):
+            return
         entries = sorted(os.scandir(folder), key=lambda e: e.name)
-    except PermissionError as error:
-        raise ConfigError(f"{folder}: permission denied; the dataset cannot be listed") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
         # A path asks again: an entry raises where a link leads in circles, and is no folder then.
-        if not Path(entry.path).is_dir():
-            yield Path(entry.path)
-        elif not _is_run(Path(entry.path)):
-            yield from _walk(Path(entry.path), (*above, here))
+        paths = [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
+        folders = {path for path in paths if path.is_dir()}
+    except PermissionError:
+        barred.append(folder)
+        return
+    for path in paths:
+        if path in folders:
+            yield from _walk(path, barred, (*above, here))
+        else:
+            yield path
 
 
 def _matching(pattern: str) -> tuple[Path, Iterator[Path]]:
@@ -168,12 +195,20 @@ def _matching(pattern: str) -> tuple[Path, Iterator[Path]]:
 
 def _listed_in_coco(path: Path) -> tuple[Path, Iterator[Path]]:
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))["images"]
-        names = [str(image["file_name"]) for image in listed]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"dataset={path}: not a COCO json with images ({error})") from error
     root = path.parent / "images" if (path.parent / "images").is_dir() else path.parent
+    return root, (root / name for name in names_in_coco(text, str(path)))
+
+
+def names_in_coco(text: str, source: str) -> list[str]:
+    """The file names of a COCO json; ConfigError where it is none, or one leaves its folder."""
+    try:
+        names = [str(image["file_name"]) for image in json.loads(text)["images"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"dataset={source}: not a COCO json with images ({error})") from error
     for name in names:
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ConfigError(f"dataset={path}: file_name {name!r} leaves the folder {root}")
-    return root, (root / name for name in names)
+            raise ConfigError(f"dataset={source}: file_name {name!r} leaves the folder of images")
+    return names

@@ -23,3 +23,7 @@ class WeightsError(AnnotateError):
 
 class StorageError(AnnotateError):
     """The run folder cannot be read or written."""
+
+
+class FolderInUseError(StorageError):
+    """Another process writes to the run folder."""

@@ -2,175 +2,273 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
+import math
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
+from annotate import durable, thresholds
 from annotate.command import run_command
 from annotate.config import EvaluateCommand, compose, folders, typed
-from annotate.errors import ConfigError
+from annotate.detection_metrics import AveragePrecision, Rates, compare, confusion, rates
 from annotate.run_folder import Run
+from annotate.thresholds import Suggested
 from annotate.tracking_metrics import TrackedMask, TrackingScores, combine, count_video
-from annotate.types import FrameRecord, Rle
+from annotate.truth import Truth, mask_of, read_mapping, read_truth
+from annotate.types import FrameRecord
+
+KINDS = {"bbox": "box", "segm": "mask"}
+CURVE = tuple(round(0.05 * n, 2) for n in range(1, 20))  # thresholds
 
 
 @dataclass(frozen=True, slots=True)
-class AveragePrecision:
-    """COCO's average precision, 0..1: over IoU 0.50 to 0.95, and at 0.50."""
+class ClassScores:
+    """One class against the truth."""
 
-    ap: float
-    ap50: float
+    average_precision: Mapping[str, AveragePrecision]  # by kind: "bbox", "segm"
+    rates: Rates  # from its export threshold on
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything `evaluation.json` says."""
+
+    truth: str
+    thresholds: Mapping[str, float]  # by class, those in force
+    frames: int  # that run and truth share
+    average_precision: Mapping[str, AveragePrecision]
+    classes: Mapping[str, ClassScores]
+    confusion_names: Sequence[str]  # rows are the truth's, columns the run's; the last is "none"
+    confusion: Sequence[Sequence[int]]
+    videos: int
+    tracks: TrackingScores | None
+    suggested: Suggested | None
+    curve: Sequence[tuple[float, Rates]]  # one threshold for all classes, and what it comes to
+
+    @property
+    def rates(self) -> Rates:
+        """Counts over all classes."""
+        return sum((c.rates for c in self.classes.values()), Rates(0, 0, 0))
+
+    def write(self, path: Path) -> None:
+        """Write it as json; what cannot be told is null. Raises StorageError."""
+        document = asdict(self)
+        for name, scores in self.classes.items():
+            document["classes"][name]["rates"] |= _shares(scores.rates)
+        document["rates"] = asdict(self.rates) | _shares(self.rates)
+        document["curve"] = [{"threshold": t, **_shares(counted)} for t, counted in self.curve]
+        text = json.dumps(_without_nan(document), indent=2, ensure_ascii=False)
+        durable.write_text(path, text + "\n")
 
 
 def main() -> None:
-    """Print box and mask AP, and where truth and run have videos, the scores of the tracks."""
+    """Print scores and write `evaluation.json`; with `suggest=FILE` thresholds as well."""
     sys.exit(run_command(_evaluate, sys.argv[1:]))
 
 
-def average_precision(run: Run, truth: Path) -> dict[str, AveragePrecision]:
-    """Box ("bbox") and mask ("segm") AP of every recorded instance on the annotated truth images.
+def evaluate(
+    run: Run, truth: Truth, threshold: float, *, suggestion: tuple[float, int] | None = None
+) -> Evaluation:
+    """Judge a run. `suggestion` asks for thresholds: beta of F-beta, and folds to validate on.
 
-    Frames are matched by `frame_id` (else `file_name`), classes by name. Truth frames that the run
-    does not have (videos that were skipped, say) are left out.
+    AP counts every recorded instance; all else what an export at `threshold` has, or at that of a
+    class. Raises ConfigError where there is nothing to compare.
     """
-    document = read_truth(truth)
-    category_ids = {c["name"]: c["id"] for c in document["categories"]}
-    unknown = [n for n in run.classes.names if n not in category_ids]
-    if len(unknown) == len(run.classes):
-        raise ConfigError(f"{truth}: has none of the run's classes ({', '.join(unknown[:5])}, ...)")
-    image_ids = {i.get("frame_id") or i.get("file_name"): i["id"] for i in document["images"]}
-    found: list[dict[str, Any]] = []
-    seen: set[int] = set()
-    for record in run.frames():
-        image_id = image_ids.get(record.frame_id)
-        if image_id is None or record.status != "ok":
-            continue
-        seen.add(image_id)
-        for i in record.instances:
-            if (category := category_ids.get(run.classes.names[i.class_id])) is None:
-                continue
-            x0, y0, x1, y1 = i.box_xyxy
-            found.append(
-                {
-                    "image_id": image_id,
-                    "category_id": category,
-                    "score": i.score,
-                    "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "segmentation": {
-                        "size": list(i.mask.size_hw),
-                        "counts": i.mask.counts.encode("ascii"),
-                    },
-                }
-            )
-    document["images"] = [i for i in document["images"] if i["id"] in seen]
-    document["annotations"] = [a for a in document["annotations"] if a["image_id"] in seen]
-    # Classes the run was not asked for are none of its misses.
-    asked = sorted(category_ids[n] for n in run.classes.names if n in category_ids)
-    return {kind: _score(document, found, kind, asked) for kind in ("bbox", "segm")}
+    found = compare(run, truth)
+    limits = _limits(run, threshold)
+    by_name = dict(zip(run.classes.names, limits, strict=True))
+    names, counts = confusion(run, truth, limits)
+    tracking = tracking_scores(run, truth, threshold)
+    suggested = None
+    if suggestion is not None:
+        beta, folds = suggestion
+        suggested = thresholds.suggest(found.judged, by_name, beta=beta, folds=folds)
+    return Evaluation(
+        truth=truth.source,
+        thresholds={name: by_name[name] for name in found.judged},
+        frames=found.frames,
+        average_precision=found.overall,
+        classes={
+            name: ClassScores(found.per_class[name], rates(judged, by_name[name]))
+            for name, judged in found.judged.items()
+        },
+        confusion_names=[*names, "none"],
+        confusion=counts.tolist(),
+        videos=tracking[1] if tracking else 0,
+        tracks=tracking[0] if tracking else None,
+        suggested=suggested,
+        curve=[
+            (t, sum((rates(judged, t) for judged in found.judged.values()), Rates(0, 0, 0)))
+            for t in CURVE
+        ],
+    )
 
 
-def tracking_scores(run: Run, truth: Path, threshold: float) -> tuple[TrackingScores, int] | None:
+def tracking_scores(run: Run, truth: Truth, threshold: float) -> tuple[TrackingScores, int] | None:
     """Scores of the run's tracks and the number of videos; None where truth and run share none.
 
     What counts is what an export has: instances from `threshold` on, or from that of their class.
     Judged are the frames that both have; truth gives them a `video_id`, and objects a `track_id`.
     """
-    document = read_truth(truth)
-    category_ids = {c["name"]: c["id"] for c in document["categories"]}
-    images = {i["frame_id"]: i for i in document["images"] if "video_id" in i and "frame_id" in i}
-    annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in document["annotations"]:
-        if "track_id" in annotation:
-            annotations[annotation["image_id"]].append(annotation)
-    limits = [threshold if c.threshold is None else c.threshold for c in run.classes.classes]
+    limits = _limits(run, threshold)
+    names = run.classes.names
 
-    def compare(
-        records: Iterator[FrameRecord],
+    def compared(
+        frames: Iterator[tuple[FrameRecord, Mapping[str, Any]]],
     ) -> Iterator[tuple[list[TrackedMask], list[TrackedMask]]]:
-        for record in records:
-            image = images[record.frame_id]
+        for record, image in frames:
             yield (
                 [
-                    TrackedMask(a["track_id"], a["category_id"], _truth_mask(a, image))
-                    for a in annotations[image["id"]]
+                    TrackedMask(o["track_id"], o["category_id"], mask_of(o))
+                    for o in truth.objects_of(image)
+                    if "track_id" in o and "segmentation" in o
                 ],
                 [
                     TrackedMask(i.track_id, category, i.mask)
                     for i in record.instances
-                    # Scores are stored as float32, in which 0.9 is a little less than 0.9.
-                    if np.float32(i.score) >= np.float32(limits[i.class_id])
-                    and (category := category_ids.get(run.classes.names[i.class_id])) is not None
+                    if _counts(i.score, limits[i.class_id])
+                    and (category := truth.classes.get(names[i.class_id])) is not None
                 ],
             )
 
-    judged = (r for r in run.frames() if r.status == "ok" and r.frame_id in images)
-    videos = [count_video(compare(records)) for _, records in groupby(judged, lambda r: r.item)]
+    judged = ((r, image) for r, image in truth.judged(run) if "video_id" in image)
+    videos = [count_video(compared(frames)) for _, frames in groupby(judged, lambda f: f[0].item)]
     return (combine(videos), len(videos)) if videos else None
 
 
-def _truth_mask(annotation: dict[str, Any], image: dict[str, Any]) -> Rle:
-    """The mask of an annotation: polygons, or run lengths compressed or not."""
-    size_hw = image["height"], image["width"]
-    shape = annotation["segmentation"]
-    if isinstance(shape, list) or isinstance(shape["counts"], list):
-        encoded = coco_mask.frPyObjects(shape, *size_hw)
-        shape = coco_mask.merge(encoded) if isinstance(encoded, list) else encoded
-    counts = shape["counts"]
-    return Rle(counts.decode("ascii") if isinstance(counts, bytes) else counts, size_hw)
+def agreeing_instances(run: Run, truth: Truth, *, iou: float) -> frozenset[str]:
+    """Ids of the instances that lie on an object of their class with at least this mask IoU."""
+    names, right = run.classes.names, set()
+    for record, image in truth.judged(run):
+        for i in record.instances:
+            mine = {"counts": i.mask.counts.encode("ascii"), "size": i.mask.size_hw}
+            category = truth.classes.get(names[i.class_id])
+            same = [
+                o["segmentation"] for o in truth.objects_of(image) if o["category_id"] == category
+            ]
+            if same and coco_mask.iou([mine], same, [0] * len(same)).max() >= iou:
+                right.add(i.instance_id)
+    return frozenset(right)
 
 
-def _score(
-    document: dict[str, Any], found: Sequence[dict[str, Any]], kind: str, asked: Sequence[int]
-) -> AveragePrecision:
-    if not found or not document["annotations"]:
-        return AveragePrecision(0.0, 0.0)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        truth = COCO()
-        truth.dataset = document
-        truth.createIndex()
-        # A copy: loadRes adds keys of one kind that would mislead the other.
-        scorer = COCOeval(truth, truth.loadRes([dict(f) for f in found]), kind)
-        scorer.params.catIds = list(asked)
-        scorer.evaluate()
-        scorer.accumulate()
-        scorer.summarize()
-    return AveragePrecision(*(float(np.clip(v, 0, 1)) for v in scorer.stats[:2]))
+def _limits(run: Run, threshold: float) -> list[float]:
+    """The export threshold of each class."""
+    return [threshold if c.threshold is None else c.threshold for c in run.classes.classes]
 
 
-def read_truth(truth: Path) -> dict[str, Any]:
-    """Images, annotations and categories of a COCO instances json; raises ConfigError."""
-    try:
-        document: dict[str, Any] = json.loads(truth.read_text(encoding="utf-8"))
-        return {k: document[k] for k in ("images", "annotations", "categories")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"truth={truth}: not a COCO instances json ({error})") from error
+def _counts(score: float, limit: float) -> bool:
+    # Scores are stored as float32, in which 0.9 is a little less than 0.9.
+    return bool(np.float32(score) >= np.float32(limit))
+
+
+def _shares(counted: Rates) -> dict[str, float]:
+    return {"precision": counted.precision, "recall": counted.recall, "f1": counted.f_beta()}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def table(result: Evaluation) -> str:
+    """The evaluation for a terminal."""
+    names = list(result.classes)
+    width = max(len("class"), *map(len, names), len("all classes"))
+    kinds = list(result.average_precision)
+    head = "  ".join(f"{KINDS[k]} AP  AP50 " for k in kinds)
+    lines = [f"{'class':<{width}}  {head}  precision  recall     F1  objects"]
+    lines += [
+        _row(name, width, scores.average_precision, scores.rates)
+        for name, scores in result.classes.items()
+    ]
+    lines += [_row("all classes", width, result.average_precision, result.rates), ""]
+    for kind, ap in result.average_precision.items():
+        lines.append(
+            f"{KINDS[kind]:>4} AP {ap.ap:.3f}  AP50 {ap.ap50:.3f}  AP75 {ap.ap75:.3f}  small "
+            f"{_share(ap.ap_small)}  medium {_share(ap.ap_medium)}  large {_share(ap.ap_large)}  "
+            f"AR {ap.ar100:.3f}"
+        )
+    mixed = sorted(_mixed_up(result), reverse=True)[:5]
+    if mixed:
+        lines.append(
+            "taken for another class: " + ", ".join(f"{t} as {f} {n}x" for n, t, f in mixed)
+        )
+    if tracks := result.tracks:
+        lines.append(
+            f"tracks of {result.videos} videos: HOTA {tracks.hota:.3f}  DetA {tracks.det_a:.3f}  "
+            f"AssA {tracks.ass_a:.3f}  IDF1 {tracks.idf1:.3f}  J {tracks.j:.3f}  "
+            f"id switches {tracks.id_switches}"
+        )
+    if suggested := result.suggested:
+        lines += ["", f"{'class':<{width}}  threshold  suggested  F-beta now  with it, elsewhere"]
+        lines += [
+            f"{name:<{width}}  {result.thresholds[name]:>9.3f}  {s.threshold:>9.3f}  "
+            f"{s.before:>10.3f}  {s.after:>18.3f}"
+            for name, s in suggested.classes.items()
+        ]
+        few = [name for name in names if name not in suggested.classes]
+        if suggested.classes:
+            verdict = "" if suggested.after > suggested.before else ": keep those of now"
+            lines.append(
+                f"over these classes F-beta goes from {suggested.before:.3f} to "
+                f"{suggested.after:.3f} on items that they were not chosen on{verdict}"
+            )
+        if few:
+            lines.append(
+                f"fewer than {thresholds.LEAST_OBJECTS} objects in the truth, or none found: "
+                + ", ".join(few)
+            )
+    return "\n".join(lines)
+
+
+def _row(name: str, width: int, precision: Mapping[str, AveragePrecision], counted: Rates) -> str:
+    figures = "  ".join(
+        f"{_share(p.ap):>{len(KINDS[kind]) + 3}}  {_share(p.ap50):<5}"
+        for kind, p in precision.items()
+    )
+    return (
+        f"{name:<{width}}  {figures}  {_share(counted.precision):>9}  {_share(counted.recall):>6}  "
+        f"{_share(counted.f_beta()):>5}  {counted.objects:>7}"
+    )
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _mixed_up(result: Evaluation) -> Iterator[tuple[int, str, str]]:
+    """How often an object of one class was found as another: (times, truth, found)."""
+    names = result.confusion_names[:-1]
+    for row, truth in enumerate(names):
+        for column, found in enumerate(names):
+            if row != column and (times := result.confusion[row][column]):
+                yield times, truth, found
 
 
 def _evaluate(argv: list[str]) -> int:
     command = typed(compose(argv, "evaluate"), EvaluateCommand)
     run = Run.open(*folders(command.run))
-    scores = average_precision(run, Path(command.truth))
-    for kind, name in (("bbox", "box"), ("segm", "mask")):
-        print(f"{name:>4} AP {scores[kind].ap:.3f}  AP50 {scores[kind].ap50:.3f}")
-    if tracking := tracking_scores(run, Path(command.truth), command.threshold):
-        tracks, videos = tracking
-        print(
-            f"tracks of {videos} videos: HOTA {tracks.hota:.3f}  DetA {tracks.det_a:.3f}  "
-            f"AssA {tracks.ass_a:.3f}  IDF1 {tracks.idf1:.3f}  J {tracks.j:.3f}  "
-            f"id switches {tracks.id_switches}"
-        )
+    mapping = read_mapping(Path(command.mapping)) if command.mapping else None
+    truth = read_truth(command.truth, threshold=command.threshold, mapping=mapping)
+    suggestion = (command.beta, command.folds) if command.suggest else None
+    result = evaluate(run, truth, command.threshold, suggestion=suggestion)
+    result.write(run.path / "evaluation.json")
+    run.push("evaluation.json")
+    print(table(result))
+    if command.suggest and result.suggested is not None:
+        text = thresholds.as_prompts(run.classes, result.suggested)
+        durable.write_text(Path(command.suggest), text)
+        print(f"class list with these thresholds: {command.suggest}")
     return 0
 
 

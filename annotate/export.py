@@ -9,7 +9,6 @@ from typing import Any
 import exporters
 from annotate.command import run_command
 from annotate.config import AnnotateCommand, ExportCommand, compose, folders, typed
-from annotate.lock import one_writer
 from annotate.run_folder import Run
 
 
@@ -45,9 +44,9 @@ def _options(asked: AnnotateCommand | ExportCommand) -> exporters.ExportOptions:
 
 def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
-    run = Run.open(*folders(command.run))
-    with one_writer(run.path):
+    with Run.open(*folders(command.run)).held() as run:
         exports = export_run(run, command)
+        run.push("exports")
     for export in exports:
         print(
             f"{export['format']}: {export['instances']} instances on {export['images']} images "

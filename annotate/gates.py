@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+
+import numpy as np
 
 from annotate import evaluate
 from annotate.checks import in_range
+from annotate.detection_metrics import compare, in_common
 from annotate.errors import ConfigError
 from annotate.run_folder import Run
+from annotate.truth import Truth, read_truth
+from annotate.types import ClassList
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,12 @@ class GateRules:
         for name in ("min_map", "min_hota"):
             if getattr(self, name) is not None and self.truth is None:
                 raise ConfigError(f"gates.{name} needs ground truth: add gates.truth=FILE")
-        if self.truth is not None:
-            evaluate.read_truth(Path(self.truth))
+
+
+def check(rules: GateRules, classes: ClassList) -> None:
+    """Raise ConfigError, before the work begins, when the truth has none of the classes."""
+    if rules.truth is not None:
+        in_common(read_truth(rules.truth, threshold=0), classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +62,22 @@ def counted(rules: GateRules, *, failed: int, annotated: int, frames: int) -> It
 
 def scored(rules: GateRules, run: Run, threshold: float) -> Iterator[Gate]:
     """What ground truth can tell. A score that cannot be had, for want of frames, is 0."""
+    if rules.truth is None:
+        return
+    truth = read_truth(rules.truth, threshold=threshold)
     if rules.min_map is not None:
-        precision = evaluate.average_precision(run, Path(rules.truth or ""))
-        yield _at_least("gates.min_map", precision["segm"].ap, rules.min_map)
+        yield _at_least("gates.min_map", _average_precision(run, truth), rules.min_map)
     if rules.min_hota is not None:
-        tracks = evaluate.tracking_scores(run, Path(rules.truth or ""), threshold)
+        tracks = evaluate.tracking_scores(run, truth, threshold)
         yield _at_least("gates.min_hota", tracks[0].hota if tracks else 0.0, rules.min_hota)
+
+
+def _average_precision(run: Run, truth: Truth) -> float:
+    """Of masks, or of boxes where the truth has no masks."""
+    if next(truth.judged(run), None) is None:
+        return 0.0
+    found = compare(run, truth).overall
+    return float(np.nan_to_num(found.get("segm", found["bbox"]).ap))
 
 
 def _at_least(name: str, value: float, limit: float) -> Gate:

@@ -21,15 +21,27 @@ from annotate.checks import in_range, one_of
 from annotate.config import AnnotateCommand
 from annotate.demo import ensure_demo
 from annotate.errors import AnnotateError
+from annotate.mirror import Mirror
 from annotate.plan import Shard, Step, Unit, cut, share, to_do
 from annotate.prompts import load_prompts
 from annotate.run_folder import ChangedError, Run
 from annotate.stamps import Stamp
+from annotate.store import is_url
 from annotate.types import ClassList
 
 log = logging.getLogger(__name__)
 
 CONTACT_TILES = 16
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "sam2",
+    "numpy",
+    "opencv-python",
+    "av",
+    "pillow",
+)
 
 
 class Executor(Protocol):
@@ -67,6 +79,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     if settings.dataset.kind == "demo":
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
+    gates.check(rules, classes)
     found = dataset.discover(settings.dataset.path, kind=_kind(settings))
     load = cache(lambda: _executor(settings, classes))
     for folder in _run_folders(settings):
@@ -82,17 +95,27 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
 
 @contextmanager
 def _started(
-    folder: Path,
+    place: Path | str,
     found: dataset.Dataset,
     classes: ClassList,
     settings: AnnotateCommand,
     shard: Shard | None,
 ) -> Iterator[Run]:
-    """The run in `folder`, held against other writers, and clean of what dead ones left."""
+    """The run in a folder, held against other writers, and clean of what dead ones left.
+
+    Of one on a store, a copy on this machine is worked on.
+    """
     redo = settings.on_change == "redo"
+    mirror = None if isinstance(place, Path) else Mirror(place, shard)
+    folder = place if isinstance(place, Path) else Mirror(place, shard).path
 
     def start() -> Run:
-        return Run.start(folder, found.root, classes, _asked(settings), redo=redo)
+        taken = None
+        if mirror is not None:
+            taken = held.enter_context(mirror.held())
+            taken.pull()
+        asked = _asked(settings)
+        return Run.start(folder, found.root, classes, asked, redo=redo, mirror=taken)
 
     with ExitStack() as held:
         if shard is None:
@@ -143,9 +166,11 @@ class _Job:
                 if self._state.todo:
                     self._annotate(load)
                 self._summary_path.unlink(missing_ok=True)
+                self._run.push(self._summary_path.name)
                 exports = [] if self._shard else self._export()
                 result = self._judged(exports)
                 result.write(self._summary_path)
+                self._run.push()
                 return result
         except KeyboardInterrupt:
             self._broken_off("interrupted", 130)
@@ -166,12 +191,14 @@ class _Job:
         with self._timed("load"):
             executor = load()
         redo = self._settings.on_change == "redo"
-        if self._run.made_with(executor.provenance, redo=redo):
+        libraries = {name: version(name) for name in LIBRARIES}
+        if self._run.made_with(executor.provenance, libraries, redo=redo):
             self._state = self._look()
         self._summary_path.unlink(missing_ok=True)  # until the end, there is none
         units = to_do(self._plan, self._state.todo)
         with nullcontext() if self._shard is None else lock.among_shards(self._run.path):
             self._state.drop_outdated()
+        self._run.push()  # above all, that what is outdated is gone
         bar = tqdm(total=len(self._state.todo), unit="item", mininterval=1.0, dynamic_ncols=True)
 
         def on_step(step: Step) -> None:
@@ -183,6 +210,8 @@ class _Job:
 
         with bar, self._timed("annotate"):
             executor.run(units, self._run, self._state.seen, on_step)
+        if self._run.mirror is not None:  # other machines may have made parts
+            self._run.mirror.pull("records", "stamps")
         self._seconds.update(executor.seconds)
 
     def _export(self) -> Sequence[Mapping[str, Any]]:
@@ -231,6 +260,7 @@ class _Job:
         result = self._summary(status, exit_code, self._tally.items, counts=None, error=error)
         try:
             result.write(self._summary_path)
+            self._run.push(self._summary_path.name, f"{_labelled('run', self._shard)}.log")
         except AnnotateError as refusal:
             log.warning("%s", refusal)
 
@@ -249,9 +279,10 @@ class _Job:
         return summary.Summary(
             status=status,
             exit_code=exit_code,
-            run=str(self._run.path),
+            run=self._run.shown(),
             version=version("annotate"),
             models=self._run.weights(),
+            libraries=self._run.libraries(),
             items={
                 "found": len(self._items),
                 "new": new,
@@ -292,18 +323,25 @@ def _kind(settings: AnnotateCommand) -> str:
     return "auto" if settings.dataset.kind == "demo" else settings.dataset.kind
 
 
-def _run_folders(settings: AnnotateCommand) -> Iterator[Path]:
+def _run_folders(settings: AnnotateCommand) -> Iterator[Path | str]:
     """The run folder, then those beside it that `on_change=new` takes: DIR-2, DIR-3, ..."""
     first = _run_folder(settings)
     yield first
     for number in count(2):
-        yield first.with_name(f"{first.name}-{number}")
+        if isinstance(first, Path):
+            yield first.with_name(f"{first.name}-{number}")
+        else:
+            yield f"{first}-{number}"
 
 
-def _run_folder(settings: AnnotateCommand) -> Path:
+def _run_folder(settings: AnnotateCommand) -> Path | str:
+    """A path, or the url of one on a store."""
     if settings.out:
-        return dataset.expand(settings.out)
-    path = dataset.expand(settings.dataset.path)
+        on_store = is_url(settings.out)
+        return settings.out.rstrip("/") if on_store else dataset.expand(settings.out)
+    path = Path(settings.dataset.path)
+    if not is_url(settings.dataset.path):
+        path = dataset.expand(settings.dataset.path)
     fixed = next((p for p in (path, *path.parents) if not set(p.name) & set("*?[")), path)
     name = fixed.resolve().name if fixed.is_dir() else fixed.stem
     return Path("runs") / (settings.dataset.name or name or "dataset")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from annotate.errors import StorageError
+from annotate.errors import FolderInUseError, StorageError
 from annotate.plan import Shard
 
 SHARDS_WAIT_S = 30.0  # for each other while they begin, which takes each a moment
@@ -46,7 +46,7 @@ def _take(folder: Path, path: Path, held: ExitStack, wait_s: float = 0.0) -> Non
         folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(FileLock(path, timeout=wait_s))
     except Timeout as error:
-        raise StorageError(
+        raise FolderInUseError(
             f"{folder}: another process is writing to this run folder; wait for it, or choose "
             "another folder with out=DIR"
         ) from error

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 import cv2
@@ -15,7 +14,8 @@ from PIL import Image as PilImage
 
 from annotate.media import FORMATS
 from annotate.run_folder import Run
-from annotate.types import Image
+from annotate.spool import at_hand
+from annotate.types import Image, Item
 
 ALIKE_BITS: Final = 3  # of 64; of two pictures that are alike fewer or as many differ
 _BANDS: Final = 4  # of 16 bits each: with three differences one band of four is the same
@@ -36,7 +36,7 @@ def find(run: Run) -> frozenset[str]:
             if media == "image" and status == "ok":
                 kept.add(item)
     items = sorted(kept)
-    return frozenset(repeated(_hashed(run.root, items)))
+    return frozenset(repeated(_hashed(run, items)))
 
 
 def repeated(hashes: Iterable[tuple[str, int | None]]) -> Iterator[str]:
@@ -62,16 +62,17 @@ def difference_hash(grey: Image) -> int | None:
     return int.from_bytes(bits.tobytes(), "big")
 
 
-def _hashed(root: Path, items: Iterable[str]) -> Iterator[tuple[str, int | None]]:
+def _hashed(run: Run, items: Iterable[str]) -> Iterator[tuple[str, int | None]]:
     with ThreadPoolExecutor(_THREADS) as pool:
         names = iter(items)
         while some := list(islice(names, _AT_ONCE)):
-            yield from zip(some, pool.map(lambda item: _hash_of(root / item), some), strict=True)
+            sources = [run.source(item, "image") for item in some]
+            yield from zip(some, pool.map(_hash_of, sources), strict=True)
 
 
-def _hash_of(path: Path) -> int | None:
+def _hash_of(item: Item) -> int | None:
     try:
-        with PilImage.open(path, formats=FORMATS) as picture:
+        with at_hand(item) as here, PilImage.open(here.path, formats=FORMATS) as picture:
             picture.draft("L", (64, 64))  # a JPEG is decoded no larger than it is needed
             return difference_hash(np.asarray(picture.convert("L")))
     except Exception:  # decoders raise what they like; a picture that is gone is like no other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import warnings
 from pathlib import Path
@@ -31,7 +32,10 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
     more than `max_pixels` pixels, which is checked before any of them is decoded.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode) and not _enters(path):
+            raise MediaError("permission denied: the folder cannot be listed")
+        if not stat.S_ISREG(mode):
             raise MediaError("not a regular file")
         _allow(max_pixels)
         with warnings.catch_warnings():
@@ -58,6 +62,13 @@ def read_image(path: Path, *, max_pixels: int | None = None) -> Image:
         # files; all of it means the same to the run.
         reason = " ".join(str(error).replace(str(path), "file").split()) or type(error).__name__
         raise MediaError(f"cannot decode: {reason[:200]}") from error
+
+
+def _enters(folder: Path) -> bool:
+    """Whether this process may list a folder and open what is in it."""
+    return os.access(
+        folder, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    )
 
 
 def needs_rewriting(path: Path) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from annotate.errors import PromptError
+from annotate.errors import PromptError, StorageError
+from annotate.store import is_url, read_text
 from annotate.types import ClassList, ClassSpec
 
 _KEYS = ("name", "phrases", "negatives", "threshold", "min_area", "max_area", "colour")
@@ -17,6 +18,8 @@ _KEYS = ("name", "phrases", "negatives", "threshold", "min_area", "max_area", "c
 
 def load_prompts(source: str | Sequence[str] | None) -> ClassList:
     """Read a class list from a .txt or .yaml file, or from an inline list of `name: phrases`.
+
+    The file may be on a store, as `s3://bucket/classes.txt`.
 
     Text: one class a line, `#` comments, `name: phrase one, phrase two` for synonyms. Raises
     PromptError naming file and line.
@@ -31,8 +34,10 @@ def load_prompts(source: str | Sequence[str] | None) -> ClassList:
             "prompts",
         )
     try:
-        path = Path(source).expanduser()
-        text = path.read_text(encoding="utf-8-sig")
+        path = Path(source) if is_url(source) else Path(source).expanduser()
+        text = read_text(source) if is_url(source) else path.read_text(encoding="utf-8-sig")
+    except StorageError as error:
+        raise PromptError(f"prompts={error}") from error
     except (OSError, RuntimeError) as error:
         raise PromptError(
             f"prompts={source}: cannot read it ({getattr(error, 'strerror', error)}); expected a "
@@ -109,7 +114,7 @@ def _from_yaml_text(text: str, source: str) -> ClassList:
 
 
 def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
-    name = _text(entry.get("name"))
+    name = _text(entry.get("name"), at)
     if not name:
         raise PromptError(f"{at}: class name is empty; expected one name per line")
     phrases = _phrases(entry.get("phrases"), "phrases", at) or (name,)
@@ -127,9 +132,16 @@ def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, at: str) -> str:
     """One line of printable text: control characters would break every text format we write."""
     text = "" if value is None else str(value)
+    try:
+        # Writers of json escape what is beyond U+FFFF in two halves, and yaml leaves them apart.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise PromptError(
+            f"{at}: {text!r} holds half of an escaped character; write the character itself"
+        ) from error
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
@@ -140,7 +152,7 @@ def _phrases(value: Any, key: str, at: str) -> tuple[str, ...]:
         value = value.split(",")
     if not isinstance(value, Iterable):
         raise PromptError(f"{at}: {key}={value!r}; expected a list of texts")
-    texts = [_text(v) for v in value]
+    texts = [_text(v, at) for v in value]
     if not all(texts):
         raise PromptError(f"{at}: an empty text in {key}; remove the extra comma or the colon")
     return tuple(

@@ -145,6 +145,7 @@ class Cluster:
         reason = f"its worker died {LOSSES} times"
         log.warning("%s: %s", unit.items[0].name, reason)
         records.write_part(run.records_dir, unit.part, [failed_record(unit.items[0], reason)])
+        run.push_part(unit.part)
         on_step(Step(items=1, failed=1))
         return []
 
@@ -171,6 +172,12 @@ class _Actor:
         self, unit: Unit, run: Run, seen: Mapping[str, Stamp]
     ) -> tuple[Step, Mapping[str, float]]:
         """Do a unit; what it amounts to, and the seconds that each stage took."""
+        if (mirror := run.mirror) is not None:
+            # In this machine's own folder; what another one has come to in a video is brought here.
+            run = replace(run, path=mirror.path)
+            run.path.mkdir(parents=True, exist_ok=True)
+            if unit.is_video:
+                mirror.pull(f"unfinished/{unit.part}")
         log_file.write_to(run.path / "run.log")
         before = Counter(self._worker.seconds)
         steps: list[Step] = []
@@ -215,7 +222,7 @@ def _absolute(unit: Unit) -> Unit:
     """With paths that mean the same in every process."""
 
     def absolute(item: Item) -> Item:
-        return replace(item, path=item.path.absolute())
+        return item if item.remote else replace(item, path=item.path.absolute())
 
     return replace(unit, items=tuple(map(absolute, unit.items)))
 

@@ -160,6 +160,13 @@ def dataset(*folders: Path) -> pads.Dataset:
     return pads.dataset(parts, schema=SCHEMA, format="parquet")
 
 
+def read_frames(frame_ids: Collection[str], *folders: Path) -> list[FrameRecord]:
+    """The records of some frames, ordered by item and frame index; all of them in memory."""
+    wanted = pads.field("frame_id").isin(pa.array(sorted(frame_ids), pa.string()))
+    rows = dataset(*folders).to_table(filter=wanted).to_pylist()
+    return sorted(map(_from_row, rows), key=_order)
+
+
 def read_records(*folders: Path) -> Iterator[FrameRecord]:
     """All records of these folders ordered by item and frame index, a few at a time.
 

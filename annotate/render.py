@@ -18,8 +18,10 @@ from PIL import Image as PilImage
 
 from annotate import durable, geometry
 from annotate.errors import MediaError
+from annotate.label_font import font_for
 from annotate.media import read_image
 from annotate.run_folder import Run
+from annotate.spool import at_hand
 from annotate.types import ClassList, Frame, FrameRecord, Image, Instance, Item, Rle
 from annotate.video import VideoWriter, open_video
 from exporters.names import plan_names
@@ -44,6 +46,7 @@ class Overlay:
         self._names = classes.names
         colours = class_colours(classes) + [_spread_hue(n) for n in range(TRACK_COLOURS)]
         self._palette = sv.ColorPalette([sv.Color.from_hex(c) for c in colours])
+        self._font = font_for(self._names)
         self._brushes: dict[int, _Brushes] = {}
 
     def draw(self, image: Image, instances: Sequence[Instance]) -> Image:
@@ -59,7 +62,7 @@ class Overlay:
         labels = [self._label(i) for i in instances]
         scale = max(1, round(min(image.shape[:2]) / SCALE_PX))
         if scale not in self._brushes:
-            self._brushes[scale] = _Brushes(self._palette, scale)
+            self._brushes[scale] = _Brushes(self._palette, scale, self._font)
         brushes = self._brushes[scale]
         canvas = np.ascontiguousarray(image[..., ::-1])  # supervision draws on BGR
         canvas = brushes.masks.annotate(canvas, shown, custom_color_lookup=colours)
@@ -68,6 +71,21 @@ class Overlay:
         write = brushes.fixed_labels if instances[0].track_id else brushes.labels
         canvas = write.annotate(canvas, shown, labels=labels, custom_color_lookup=colours)
         return np.ascontiguousarray(canvas[..., ::-1])
+
+    def tile(self, image: Image, instances: Sequence[Instance], size_wh: tuple[int, int]) -> Image:
+        """The image with its instances, at the size that fits; drawn there, so that labels read."""
+        small, scale = _fit(image, size_wh)
+        return self.draw(small, [_scaled(i, scale, small) for i in instances])
+
+    def outline(self, crop: Image, instance: Instance, corner_xy: tuple[int, int]) -> Image:
+        """A part of an image, whose corner is given, with the outline of one instance on it."""
+        (left, top), (h, w) = corner_xy, crop.shape[:2]
+        mask = instance.mask.decode()[top : top + h, left : left + w]
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        colour = self._palette.by_idx(self._colour(instance)).as_rgb()
+        canvas = crop.copy()
+        width = max(1, round(max(h, w) / 120))
+        return np.asarray(cv2.drawContours(canvas, contours, -1, colour, width))
 
     def _colour(self, instance: Instance) -> int:
         """Its place in the palette: the classes, then the tracks."""
@@ -83,18 +101,21 @@ class Overlay:
 class _Brushes:
     """supervision's annotators for pictures of one scale."""
 
-    def __init__(self, palette: sv.ColorPalette, scale: int) -> None:
+    def __init__(self, palette: sv.ColorPalette, scale: int, font: Path | None) -> None:
         text: dict[str, Any] = {
             "color": palette,
             "text_color": sv.Color.BLACK,
-            "text_scale": 0.4 * scale,
-            "text_thickness": scale,
             "text_padding": 3 * scale,
         }
+        labels: Any = sv.LabelAnnotator if font is None else sv.RichLabelAnnotator
+        if font is None:
+            text |= {"text_scale": 0.4 * scale, "text_thickness": scale}
+        else:
+            text |= {"font_path": str(font), "font_size": 12 * scale}
         self.masks = sv.MaskAnnotator(color=palette, opacity=0.45)
         self.boxes = sv.BoxAnnotator(color=palette, thickness=scale)
-        self.labels = sv.LabelAnnotator(**text, smart_position=True)
-        self.fixed_labels = sv.LabelAnnotator(**text)
+        self.labels = labels(**text, smart_position=True)
+        self.fixed_labels = labels(**text)
 
 
 def class_colours(classes: ClassList) -> list[str]:
@@ -122,10 +143,10 @@ def render_run(run: Run, *, threshold: float) -> None:
     selection = Selection(run, "all", Tally())
     for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
         shown = _kept(selection, rows, run.classes, threshold)
-        source = Item(item, run.root / item, media)
         draw = _render_video if media == "video" else _render_still
         try:
-            draw(source, shown, run.path / "media" / names.get(item, ""), overlay)
+            with at_hand(run.source(item, media)) as source:
+                draw(source, shown, run.path / "media" / names.get(item, ""), overlay)
         except MediaError as error:
             log.warning("%s: not rendered: %s", item, error)
 
@@ -144,7 +165,8 @@ def frames_worth_seeing(run: Run, *, threshold: float) -> Iterator[tuple[Image, 
         else:
             kept = (record for record in kept if record.instances)
         try:
-            yield from _pictures(Item(item, run.root / item, media), kept)
+            with at_hand(run.source(item, media)) as source:
+                yield from decoded(source, kept)
         except MediaError as error:
             log.warning("%s: not on the contact sheet: %s", item, error)
 
@@ -152,7 +174,7 @@ def frames_worth_seeing(run: Run, *, threshold: float) -> Iterator[tuple[Image, 
 def _render_still(
     source: Item, records: Iterator[FrameRecord], path: Path, overlay: Overlay
 ) -> None:
-    for image, record in _pictures(source, records):
+    for image, record in decoded(source, records):
         _save(overlay.draw(image, record.instances), path, format="JPEG", quality=90)
 
 
@@ -160,7 +182,7 @@ def _render_video(
     source: Item, records: Iterator[FrameRecord], path: Path, overlay: Overlay
 ) -> None:
     """What comes before damage is kept: it was annotated as well."""
-    pictures = _pictures(source, records)
+    pictures = decoded(source, records)
     if (first := next(pictures, None)) is None:
         return
     fps = open_video(source).fps
@@ -172,7 +194,7 @@ def _render_video(
             log.warning("%s: rendered up to there: %s", source.name, error)
 
 
-def _pictures(source: Item, records: Iterator[FrameRecord]) -> Iterator[tuple[Image, FrameRecord]]:
+def decoded(source: Item, records: Iterator[FrameRecord]) -> Iterator[tuple[Image, FrameRecord]]:
     """Each record with its picture. Raises MediaError when it is gone, or not the one of then."""
     pairs: Iterator[tuple[Image, FrameRecord]]
     if source.media == "image":
@@ -230,10 +252,7 @@ def write_contact_sheet(
     overlay = Overlay(classes)
     drawn = []
     for image, record in frames:
-        tile, scale = _fit(image)
-        drawn.append(
-            _letterbox(overlay.draw(tile, [_scaled(i, scale, tile) for i in record.instances]))
-        )
+        drawn.append(_letterbox(overlay.tile(image, record.instances, TILE_WH)))
         if len(drawn) == tiles:
             break
     if not drawn:
@@ -254,9 +273,9 @@ def _save(image: Image, path: Path, **encoding: Any) -> None:
         PilImage.fromarray(image).save(written, **encoding)
 
 
-def _fit(image: Image) -> tuple[Image, float]:
+def _fit(image: Image, size_wh: tuple[int, int]) -> tuple[Image, float]:
     h, w = image.shape[:2]
-    scale = min(TILE_WH[0] / w, TILE_WH[1] / h)
+    scale = min(size_wh[0] / w, size_wh[1] / h)
     size = max(1, round(w * scale)), max(1, round(h * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8), scale

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from annotate.models.sam2_memory import Sam2Memory
 from annotate.models.weights import SegmenterSource, choose_device, load_sam2
 from annotate.run_folder import Run
 from annotate.segment import Cut, SegmentRules, cut_masks
-from annotate.types import FrameRecord, Image, Instance, Item
+from annotate.types import FrameRecord, Image, Instance
 from annotate.video import open_video
 
 log = logging.getLogger(__name__)
@@ -178,7 +177,7 @@ class _Carrier:
         """`raw` as they were made, `records` with the decisions carried out."""
         self._records, self._track_id = records, track_id
         self._memory, self._rules = memory, rules
-        self._path = run.root / records[0].item
+        self._source = run.source(records[0].item, records[0].media)
         self._names = run.classes.names
         self._seen = {i.instance_id: i for r in raw for i in r.instances}
         held = [p for p in range(len(records)) if self._there(p) is not None]
@@ -277,8 +276,7 @@ class _Carrier:
 
     def _pictures(self, way: Sequence[int]) -> Iterator[Image]:
         """The pictures of frames that follow each other, forwards or backwards."""
-        record = self._records[0]
-        video = open_video(Item(record.item, self._path, "video"))
+        video = open_video(self._source)
         backwards = len(way) > 1 and way[1] < way[0]
         step = WINDOW if backwards else len(way)
         for start in range(0, len(way), step):
@@ -303,11 +301,10 @@ def _frames_with(
 
 
 def _picture(run: Run, record: FrameRecord) -> Image:
-    path = Path(run.root / record.item)
+    source = run.source(record.item, record.media)
     if record.media == "image":
-        return read_image(path)
-    video = open_video(Item(record.item, path, "video"))
-    return next(frame.image for frame in video.frames_at([record.frame_index]))
+        return read_image(source.path)
+    return next(frame.image for frame in open_video(source).frames_at([record.frame_index]))
 
 
 def _carried(decision: Decision, **said: Any) -> Decision:

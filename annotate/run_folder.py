@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,14 @@ import yaml
 
 from annotate import decisions, durable, records
 from annotate.decisions import Decision, Decisions
-from annotate.errors import ConfigError, StorageError
+from annotate.errors import ConfigError, FolderInUseError, StorageError
+from annotate.lock import one_writer
+from annotate.mirror import Mirror
 from annotate.prompts import class_list_from_yaml, class_list_to_yaml
-from annotate.types import ClassList, FrameRecord
+from annotate.store import is_url
+from annotate.types import ClassList, FrameRecord, Item, Media, Remote
+
+log = logging.getLogger(__name__)
 
 SHOWN_DIFFERENCES = 5
 
@@ -29,25 +36,28 @@ class Run:
     """One run: `path` is its folder, `root` the dataset's, `classes` what was asked for."""
 
     path: Path
-    root: Path
+    root: Path | str  # a url of a dataset on a store
     classes: ClassList
     others: tuple[Path, ...] = ()  # run folders whose records belong to it as well
+    mirror: Mirror | None = None  # where `path` is a copy of a run folder on a store
 
     @classmethod
     def open(cls, path: Path | str, *others: Path | str) -> Run:
         """Open a run folder written before, together with others that hold shares of the same run.
 
         Raises StorageError that names what is missing, ConfigError when the folders were not asked
-        the same or hold records of the same item.
+        the same or hold records of the same item. Of a run folder on a store (a url), what is
+        missing here is downloaded.
         """
-        path = Path(path)
-        asked = _read_yaml(path / "config.yaml")
-        classes = _read_yaml(path / "classes.yaml")
+        here, *more = (_brought_here(place) for place in (path, *others))
+        asked = _read_yaml(here / "config.yaml")
+        classes = _read_yaml(here / "classes.yaml")
         run = cls(
-            path=path,
-            root=Path(asked["dataset"]["root"]),
-            classes=class_list_from_yaml(classes, str(path / "classes.yaml")),
-            others=tuple(map(Path, others)),
+            path=here,
+            root=_root(asked["dataset"]["root"]),
+            classes=class_list_from_yaml(classes, str(here / "classes.yaml")),
+            others=tuple(more),
+            mirror=Mirror(path) if is_url(path) else None,
         )
         run._check_others(asked, classes)
         return run
@@ -56,11 +66,12 @@ class Run:
     def start(
         cls,
         path: Path,
-        root: Path,
+        root: Path | str,
         classes: ClassList,
         asked: Mapping[str, Any],
         *,
         redo: bool = False,
+        mirror: Mirror | None = None,
     ) -> Run:
         """Begin a run in `path`, or continue the one there if it was asked the same.
 
@@ -74,7 +85,7 @@ class Run:
             ),
             "classes.yaml": class_list_to_yaml(classes),
         }
-        run = cls(path=path, root=root, classes=classes)
+        run = cls(path=path, root=root, classes=classes, mirror=mirror)
         before = {n: _read_yaml(path / n) for n in texts if (path / n).is_file()}
         now = {name: yaml.safe_load(texts[name]) for name in before}
         run._settle(_difference(_deciding(before), _deciding(now)), redo=redo)
@@ -87,15 +98,32 @@ class Run:
                 durable.write_text(path / name, text)
         return run
 
-    def made_with(self, weights: Mapping[str, Any], *, redo: bool = False) -> bool:
-        """Note which weights make the records; whether records of other weights were removed.
+    def made_with(
+        self, weights: Mapping[str, Any], libraries: Mapping[str, str], *, redo: bool = False
+    ) -> bool:
+        """Note what makes the records; whether records of other weights were removed.
 
-        Without `redo` these raise ChangedError.
+        Without `redo` these raise ChangedError. Versions of libraries, by name, are noted beside
+        those of before, with a warning: they change last digits, seldom more, and a run that would
+        stop at every security update is of no use.
         """
-        text = yaml.safe_dump(dict(weights), sort_keys=False)
-        before, now = self.weights(), yaml.safe_load(text)
+        before, known = self.weights(), self.libraries()
+        now = yaml.safe_load(yaml.safe_dump(dict(weights)))
         removed = self._settle(_difference(before, now) if before else "", redo=redo)
-        if before != now:
+        if removed or not records.part_paths(self.records_dir):
+            known = {}
+        for name, version in libraries.items():
+            if (others := known.get(name, [])) and version not in others:
+                log.warning(
+                    "%s %s now, records before were made with %s: they may differ in last digits",
+                    name, version, ", ".join(others),
+                )  # fmt: skip
+        known = {
+            name: [*(v for v in known.get(name, []) if v != version), version]
+            for name, version in libraries.items()
+        }
+        if before != now or known != self.libraries():
+            text = yaml.safe_dump({**now, "libraries": known}, sort_keys=False)
             durable.write_text(self.path / "weights.yaml", text)
         return removed
 
@@ -105,8 +133,15 @@ class Run:
 
     def weights(self) -> dict[str, Any]:
         """Which weights made the records, by role; empty before any were loaded."""
+        return {k: v for k, v in self._made_with().items() if k != "libraries"}
+
+    def libraries(self) -> dict[str, list[str]]:
+        """The versions of each library that made the records, the last one last."""
+        return dict(self._made_with().get("libraries") or {})
+
+    def _made_with(self) -> dict[str, Any]:
         path = self.path / "weights.yaml"
-        return dict(_read_yaml(path)) if path.is_file() else {}
+        return _read_yaml(path) if path.is_file() else {}
 
     def _settle(self, difference: str, *, redo: bool) -> bool:
         """Deal with records that were made otherwise; whether there were any.
@@ -179,9 +214,51 @@ class Run:
             if folder.name not in kept:
                 durable.remove_folder(folder)
 
+    def source(self, item: str, media: Media) -> Item:
+        """An item of the dataset, to be read (`spool.at_hand`)."""
+        if isinstance(self.root, str):
+            return Item(item, Path(item), media, Remote(self.root, None))
+        return Item(item, self.root / item, media)
+
+    @contextmanager
+    def held(self) -> Iterator[Run]:
+        """Hold the run folder alone, on a store as well, and have all of it here.
+
+        Raises StorageError when another process writes to it.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(one_writer(self.path))
+            run = self
+            if self.mirror is not None:
+                run = replace(self, mirror=stack.enter_context(self.mirror.held()))
+                self.mirror.pull()
+            yield run
+
+    def push(self, *places: str) -> None:
+        """Have what is finished below `places` (everything, if none) on the store, if it is on one.
+
+        Raises StorageError.
+        """
+        if self.mirror is not None:
+            self.mirror.push(*places)
+
+    def push_part(self, part: str) -> None:
+        """Have a part on the store, its stamps before it, and no working files of it any more."""
+        self.push(f"stamps/{part}.json", f"records/{part}.parquet", f"unfinished/{part}")
+
+    def shown(self, place: str = "") -> str:
+        """The run folder, or a place in it, as the user knows it."""
+        if self.mirror is not None:
+            return "/".join(filter(None, (self.mirror.url.rstrip("/"), place)))
+        return str(self.path / place)
+
     def frames(self) -> Iterator[FrameRecord]:
         """Every record ordered by item and frame index, streamed; masks decode on demand."""
         return records.read_records(*self._records_dirs())
+
+    def some_frames(self, frame_ids: Collection[str]) -> list[FrameRecord]:
+        """The records of some frames, in the same order; all of them in memory."""
+        return records.read_frames(frame_ids, *self._records_dirs())
 
     def decisions(self) -> Decisions:
         """What people decided about the records; `frames` gives these as they were made."""
@@ -197,6 +274,23 @@ class Run:
 
     def _records_dirs(self) -> list[Path]:
         return [self.records_dir, *(other / "records" for other in self.others)]
+
+
+def _brought_here(place: Path | str) -> Path:
+    """A run folder on this machine; of one on a store, a copy as it is now."""
+    if not is_url(place):
+        return Path(place)
+    mirror = Mirror(place)
+    try:
+        with one_writer(mirror.path):
+            mirror.pull()
+    except FolderInUseError:  # by the one writer that there is, who has all of it here
+        pass
+    return mirror.path
+
+
+def _root(said: str) -> Path | str:
+    return said if is_url(said) else Path(said)
 
 
 def _deciding(documents: Mapping[str, Any]) -> Any:

@@ -6,10 +6,11 @@ import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from annotate import durable, records, stamps
 from annotate.backoff import over
@@ -20,6 +21,7 @@ from annotate.media import read_image
 from annotate.pipeline import Pipeline, failed_record
 from annotate.plan import Step, Unit
 from annotate.run_folder import Run
+from annotate.spool import at_hand
 from annotate.stamps import Stamp
 from annotate.types import Frame, FrameRecord, Item
 from annotate.video import open_video
@@ -105,10 +107,12 @@ class Worker:
         if unit.is_video:
             stamp = seen.get(unit.items[0].name)
             run_video(unit, self._pipeline, run, self._rules, stamp, on_step)
+            run.push_part(unit.part)
             return
         batch = self._rules.batch
         made = list(_annotated(islice(decoded, len(unit.items)), self._pipeline, batch, on_step))
         records.write_part(run.records_dir, unit.part, made)
+        run.push_part(unit.part)
 
 
 def run_video(
@@ -121,8 +125,9 @@ def run_video(
     """
     (item,) = unit.items
     folder = run.unfinished_dir / unit.part
-    with Drafts(folder, stamp, every=rules.checkpoint_frames) as drafts:
-        reading = _Reading(item, rules)
+    with ExitStack() as held:
+        drafts = held.enter_context(Drafts(folder, stamp, every=rules.checkpoint_frames))
+        reading = held.enter_context(_Reading(item, rules))
         sealed = drafts.resume(pipeline.device)
         if sealed is not None:
             reading.go_back(sealed)
@@ -131,6 +136,7 @@ def run_video(
         def at_rest() -> None:
             if drafts.due:
                 drafts.seal({**reading.state(), "pass": passing.state()})
+                run.push(f"unfinished/{unit.part}")
 
         try:
             for draft in passing.drafts(at_rest=at_rest):
@@ -147,11 +153,15 @@ def run_video(
 
 
 class _Reading:
-    """The frames of a video; where they break off is noted, and a folder goes on behind it."""
+    """The frames of a video; where they break off is noted, and a folder goes on behind it.
+
+    A context: a video on a store is on this machine until it is left.
+    """
 
     def __init__(self, item: Item, rules: RunnerRules) -> None:
         self._item = item
         self._rules = rules
+        self._held = ExitStack()
         self._following = 0  # index of the frame to be read next
         self.damage: list[FrameRecord] = []
 
@@ -168,7 +178,8 @@ class _Reading:
         stride = self._rules.stride
         try:
             check_name(self._item)
-            video = open_video(self._item, max_pixels=self._rules.max_pixels)
+            here = self._held.enter_context(at_hand(self._item))
+            video = open_video(here, max_pixels=self._rules.max_pixels)
         except (MediaError, OSError) as error:  # a folder may vanish between two looks
             self.note(error)
             return
@@ -180,9 +191,15 @@ class _Reading:
                 return
             except (MediaError, OSError) as error:
                 self.note(error)
-            if not self._item.path.is_dir():
+            if not here.path.is_dir():
                 return
             self._following += stride
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
 
     def note(self, error: MediaError | OSError) -> None:
         """Record that the frame to be read next cannot be had."""
@@ -215,7 +232,8 @@ def decode_ahead(
     def decode(item: Item) -> Frame | MediaError:
         try:
             check_name(item)
-            return Frame(item=item, image=read_image(item.path, max_pixels=max_pixels))
+            with at_hand(item) as here:
+                return Frame(item=item, image=read_image(here.path, max_pixels=max_pixels))
         except MediaError as error:
             return error
 

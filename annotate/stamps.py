@@ -10,11 +10,14 @@ from annotate import durable
 from annotate.dataset import numbered_images
 from annotate.types import Item
 
-Stamp = tuple[int, int] | None  # bytes, and when last written in ns; None: it could not be seen
+# Bytes, and when last written in ns, or a store's mark of the content; None: it could not be seen.
+Stamp = tuple[int, int | str] | None
 
 
 def stamp(item: Item) -> Stamp:
     """Size and time of a file; of a folder of frames, their sum and the newest."""
+    if item.remote is not None:
+        return item.remote.seen
     try:
         paths = numbered_images(item.path) if item.path.is_dir() else (item.path,)
         seen = [path.stat() for path in paths]

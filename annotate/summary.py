@@ -41,6 +41,7 @@ class Summary:
     run: str
     version: str
     models: Mapping[str, Any]
+    libraries: Mapping[str, Sequence[str]]  # versions that made the records, the last one last
     items: Mapping[str, int]  # found, done now, done before
     changes: Mapping[str, Any]  # of the dataset since the last run, and what was retried
     counts: Counts | None  # None where the run has not come to its end

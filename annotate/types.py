@@ -51,12 +51,21 @@ class ClassList:
 
 
 @dataclass(frozen=True, slots=True)
+class Remote:
+    """Where an item comes from that does not lie on this machine, and how it looked there."""
+
+    root: str  # url of the dataset; the item's name is its path below
+    seen: tuple[int, str] | None  # bytes, and the store's mark of its content; None: not looked at
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One still image or one video."""
 
     name: str  # posix path relative to the dataset root, unicode kept as it is
-    path: Path
+    path: Path  # on this machine; of a remote one, of no use before it is at hand
     media: Media = "image"
+    remote: Remote | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,11 @@ def open_video(item: Item, *, max_pixels: int | None = None) -> Video:
     Raises MediaError with the reason when there is nothing to decode, or when a frame has more than
     `max_pixels` pixels.
     """
-    if item.path.is_dir():
+    try:
+        is_folder = item.path.is_dir()
+    except PermissionError as error:
+        raise MediaError("permission denied") from error
+    if is_folder:
         return _open_folder(item, max_pixels)
     with _opened(item.path, max_pixels) as (container, stream):
         first = next(_decoded(container, stream), None)

@@ -53,7 +53,7 @@ def _export(run: Run, name: str, options: ExportOptions) -> ExportSummary:
     names = run.classes.names
     return ExportSummary(
         format=name,
-        path=folder,
+        path=folder if run.mirror is None else run.shown(f"exports/{name}"),
         images=tally.images.total(),
         instances=tally.instances.total(),
         per_class={n: tally.instances[i] for i, n in enumerate(names)},

@@ -63,7 +63,7 @@ class ExportSummary:
     """What one export holds and what it left out."""
 
     format: str
-    path: Path  # its folder
+    path: Path | str  # its folder, or the url of one on a store
     images: int
     instances: int
     per_class: dict[str, int]  # instances by class name

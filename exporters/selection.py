@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ import pyarrow.dataset as pads
 
 from annotate import records
 from annotate.decisions import Applied, Verdict
+from annotate.errors import MediaError
 from annotate.run_folder import Run
-from annotate.types import ClassList, FrameRecord, Instance, Media
+from annotate.spool import at_hand
+from annotate.types import ClassList, FrameRecord, Instance, Item, Media
 from exporters.names import frame_name, plan_names
 from exporters.options import ExportOptions, Tally
 from exporters.splits import group_of, split_of
-from exporters.staging import stage_frames, stage_stills
+from exporters.staging import Staged, Staging, Target, stage_frames, stage_stills
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,10 @@ def pictures(
 
     selection = Selection(run, options.only, tally)
     for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
-        stage = stage_frames if media == "video" else stage_stills
-        staged = stage(
-            run.root / item,
-            _chosen(rows, options, layout, tally, selection),
+        chosen = _chosen(rows, options, layout, tally, selection)
+        staged = _staged(
+            run.source(item, media),
+            chosen,
             lambda record: images_dir / placed(record)[1],
             how=options.media,
         )
@@ -122,6 +124,20 @@ class Selection:
     def _leave_out(self, reason: str, count: int) -> None:
         if count:
             self._tally.left_out[reason] += count
+
+
+def _staged(item: Item, records: Iterator[FrameRecord], target: Target, *, how: Staging) -> Staged:
+    """Put the pictures of an item where they belong; one on a store is downloaded for it."""
+    stage = stage_frames if item.media == "video" else stage_stills
+    if item.remote is None or how == "none":
+        yield from stage(item.path, records, target, how=how)
+    elif (first := next(records, None)) is not None:  # nothing is downloaded for no picture
+        records = chain([first], records)
+        try:
+            with at_hand(item) as here:  # only for a while, so that there is nothing to link to
+                yield from stage(here.path, records, target, how="copy")
+        except MediaError:
+            yield from ((record, "unreadable") for record in records)
 
 
 def _chosen(

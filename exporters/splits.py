@@ -14,8 +14,13 @@ def group_of(record: FrameRecord) -> str:
 
     Stills in the dataset's root folder are on their own, or a flat dataset could not be split.
     """
-    folder = PurePosixPath(record.item).parent.as_posix()
-    return record.item if record.media == "video" or folder == "." else folder
+    return group_name(record.item, record.media)
+
+
+def group_name(item: str, media: str) -> str:
+    """As `group_of`, of an item."""
+    folder = PurePosixPath(item).parent.as_posix()
+    return item if media == "video" or folder == "." else folder
 
 
 def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:

@@ -73,14 +73,18 @@ def stage_frames(
     """Put the frames of one video, in their order, at the targets of their records."""
     if how == "none":
         return ((record, "") for record in records)
-    stage = _stage_numbered if source.is_dir() else _stage_decoded
+    stage = _stage_numbered if _is_folder(source) else _stage_decoded
     return stage(source, records, target, how)
 
 
 def _stage_numbered(
     source: Path, records: Iterable[FrameRecord], target: Target, how: Staging
 ) -> Staged:
-    paths = numbered_images(source)
+    try:
+        paths = numbered_images(source)
+    except OSError:
+        yield from ((record, _why(source)) for record in records)
+        return
     for record in records:
         size_wh = record.width, record.height
         if record.frame_index >= len(paths):
@@ -93,7 +97,7 @@ def _stage_numbered(
         try:
             yield record, _write_frame(read_image(path), target(record), size_wh)
         except MediaError:
-            yield record, "unreadable" if path.exists() else "missing"
+            yield record, _why(path)
 
 
 def _stage_decoded(
@@ -107,7 +111,7 @@ def _stage_decoded(
         for frame, record in zip(frames, waiting, strict=False):
             yield record, _write_frame(frame.image, target(record), (record.width, record.height))
     except MediaError:
-        reason = "unreadable" if source.exists() else "missing"
+        reason = _why(source)
     for record in waiting:
         yield record, reason
 
@@ -130,7 +134,7 @@ def stage_still(source: Path, target: Path, *, size_wh: tuple[int, int], how: St
     try:
         found_wh, complete, rewritten = _look(source)
     except (OSError, MediaError):
-        return "unreadable" if source.exists() else "missing"
+        return _why(source)
     if found_wh != size_wh:
         return "changed"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +143,21 @@ def stage_still(source: Path, target: Path, *, size_wh: tuple[int, int], how: St
     elif how == "copy" or not complete or not _linked(source, target):
         shutil.copyfile(source, target)
     return ""
+
+
+def _is_folder(source: Path) -> bool:
+    try:
+        return source.is_dir()
+    except PermissionError:  # of a folder above it
+        return False
+
+
+def _why(source: Path) -> str:
+    """The reason why a picture cannot be read."""
+    try:
+        return "unreadable" if source.exists() else "missing"
+    except PermissionError:
+        return "unreadable"
 
 
 def _look(source: Path) -> tuple[tuple[int, int], bool, Image | None]:

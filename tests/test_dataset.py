@@ -1,11 +1,19 @@
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from annotate.dataset import discover, numbered_images
-from annotate.errors import ConfigError
+from annotate.errors import ConfigError, MediaError
+from annotate.media import read_image
+from annotate.pipeline import failed_record
+from annotate.types import Item
+from exporters.staging import stage_frames, stage_stills
 
 
 def touch(root: Path, *names: str) -> None:
@@ -54,6 +62,69 @@ def test_symlinks_are_followed_and_loops_are_not(tmp_path):
 def test_a_fifo_is_an_item_that_will_fail_not_a_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     assert names(tmp_path) == ["pipe.jpg"]
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Be a user to whom permissions apply: root reads everything."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can see, as pytest's own are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for path in folder.rglob("*/"):
+        path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])  # to be listed and to be entered are two
+def test_a_folder_that_may_not_be_listed_is_an_item_that_fails(open_folder, mode):
+    touch(open_folder, "a.jpg", "z.jpg", "locked/b.jpg", "locked/c/d.jpg")
+    (open_folder / "locked").chmod(mode)
+    with nobody():
+        found = discover(str(open_folder))
+        assert [i.name for i in found.items] == ["a.jpg", "locked", "z.jpg"]
+        with pytest.raises(MediaError, match="permission denied: the folder cannot be listed"):
+            read_image(found.items[1].path)
+
+
+def test_a_folder_of_frames_that_may_not_be_listed_is_a_video_that_fails(open_folder):
+    touch(open_folder, "1.png", "x/1.png", "locked/1.png")
+    (open_folder / "locked").chmod(0)
+    with nobody():
+        found = discover(str(open_folder), kind="frames")
+    at = open_folder.name
+    assert [i.name for i in found.items] == [at, f"{at}/locked", f"{at}/x"]
+    assert {i.media for i in found.items} == {"video"}
+
+
+@pytest.mark.parametrize("source", ["locked", "locked/inner", "locked/clip.mp4"])
+def test_an_export_goes_on_without_what_may_not_be_read(open_folder, source):
+    touch(open_folder, "locked/inner/1.png", "locked/clip.mp4")
+    (open_folder / "locked").chmod(0)
+    record = failed_record(Item("x", open_folder), "")
+    with nobody():
+        for stage in (stage_frames, stage_stills):
+            staged = stage(open_folder / source, [record], lambda _: open_folder, how="copy")
+            assert [reason for _, reason in staged] == ["unreadable"]
+
+
+def test_a_dataset_that_may_not_be_listed_at_all_is_refused(open_folder):
+    touch(open_folder, "data/a.jpg")
+    (open_folder / "data").chmod(0)
+    with nobody(), pytest.raises(ConfigError, match="permission denied; the dataset cannot"):
+        discover(str(open_folder / "data"))
 
 
 def test_coco_lists_its_images(tmp_path):

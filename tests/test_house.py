@@ -17,11 +17,14 @@ ROOMS = {
     "fiftyone": {"annotate/review_dataset.py"},
     "bson": {"annotate/review.py", "annotate/review_dataset.py", "annotate/review_documents.py"},
     "pymongo": {"annotate/review_dataset.py"},
+    "fsspec": {"annotate/store.py", "annotate/remote_dataset.py"},
+    "matplotlib": {"annotate/label_font.py"},
     "ray": {"annotate/ray_runner.py"},
 }
 PURE = (
     "errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media", "durable",
     "lock", "plan", "stamps", "standing", "run_folder", "gates", "interrupt", "decisions", "doubts",
+    "store", "spool", "mirror", "lease", "remote_dataset",
 )  # fmt: skip
 
 

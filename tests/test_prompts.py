@@ -106,6 +106,20 @@ def test_control_characters_cannot_break_a_format(tmp_path):
     assert load_prompts(["a\x00b\tc"]).names == ["a b c"]
 
 
+def test_characters_that_json_escapes_in_two_halves_are_one(tmp_path):
+    text = '- "\\ud83d\\ude00 face"\n- {"name": "x", "phrases": ["\\ud83d\\ude80"]}\n'
+    classes = load_prompts(write(tmp_path, text, "classes.yaml")).classes
+    assert [(c.name, c.phrases) for c in classes] == [("😀 face", ("😀 face",)), ("x", ("🚀",))]
+
+
+def test_half_a_character_is_named(tmp_path):
+    source = write(tmp_path, '- cat\n- "\\ud83d"\n', "classes.yaml")
+    with pytest.raises(PromptError, match="half of an escaped character") as caught:
+        load_prompts(source)
+    assert str(caught.value).startswith(f"{source}:2: ")
+    assert str(caught.value).isascii()
+
+
 def test_yaml_python_tags_are_refused(tmp_path):
     source = write(tmp_path, "- !!python/object/apply:os.system ['true']\n", "classes.yaml")
     with pytest.raises(PromptError):

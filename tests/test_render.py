@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from annotate import records
+from annotate import label_font, records
 from annotate.errors import StorageError
 from annotate.media import read_image
 from annotate.render import Overlay, frames_worth_seeing, render_run, write_contact_sheet
 from annotate.run_folder import Run
-from annotate.types import FrameRecord, Item
+from annotate.types import ClassList, ClassSpec, FrameRecord, Item
 from annotate.video import VideoWriter, open_video
 from tests.test_exporters import instance
 from tests.test_exporters import record as still_record
@@ -115,6 +115,30 @@ def test_labels_name_the_class_the_track_and_the_score(monkeypatch: pytest.Monke
     for shown in (still, replace(still, track_id=7)):
         overlay.draw(np.zeros((20, 20, 3), np.uint8), [shown])
     assert said == [["other 0.46"], ["other #7 0.46"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("Straße", "Straäe"), ("кошка", "собак"), ("Ω", "Ψ"), ("خط", "قط")]
+)
+@pytest.mark.parametrize("track_id", [0, 3])
+def test_labels_are_legible_in_other_alphabets(name: str, other: str, track_id: int) -> None:
+    mask = np.zeros((80, 200), bool)
+    mask[50:70, 20:60] = True
+    shown = [replace(instance(mask, "i", 0), track_id=track_id)]
+    grey = np.full((80, 200, 3), 90, np.uint8)
+    one, two = (Overlay(ClassList((ClassSpec(n, (n,)),))).draw(grey, shown) for n in (name, other))
+    assert (one != two).any(), "OpenCV's font would draw both as question marks"
+    assert (one != grey).any(axis=2).sum() > 400
+
+
+def test_characters_that_no_font_has_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(label_font, "_fonts_here", lambda: iter(()))
+    caplog.set_level("WARNING", "annotate.label_font")
+    assert label_font.font_for(["猫"]).name == "DejaVuSans.ttf"
+    assert "猫" in caplog.text
+    assert label_font.font_for(["cat"]) is None
 
 
 def test_stills_and_videos_of_any_name_stay_inside_and_apart(run: Run) -> None:

@@ -146,9 +146,24 @@ def test_other_weights_are_another_fingerprint(stills, tmp_path):
     weights = made.weights()
     weights["ground"]["sha256"] = "0" * 64
     with pytest.raises(ConfigError, match=r"ground\.sha256: was .*, is '0000"):
-        made.made_with(weights)
-    assert made.made_with(weights, redo=True)
+        made.made_with(weights, {})
+    assert made.made_with(weights, {}, redo=True)
     assert records.part_paths(made.records_dir) == []
+
+
+def test_other_versions_of_libraries_are_noted_and_stop_nothing(stills, tmp_path, monkeypatch):
+    first = run(stills, tmp_path / "run").libraries
+    assert {"torch", "transformers", "sam2"} <= first.keys()
+    assert all(len(versions) == 1 for versions in first.values())
+    still(stills / "9.png", 9)
+    own = job.version
+    monkeypatch.setattr(job, "version", lambda name: "99.0" if name == "torch" else own(name))
+    assert run(stills, tmp_path / "run").libraries["torch"] == [*first["torch"], "99.0"]
+    assert run(stills, tmp_path / "run").libraries["sam2"] == first["sam2"]
+    assert "torch 99.0 now, records before were made with" in (tmp_path / "run/run.log").read_text()
+    assert run(stills, tmp_path / "run", "ground.floor=0.2", "on_change=redo").libraries == {
+        name: ["99.0"] if name == "torch" else versions for name, versions in first.items()
+    }
 
 
 def test_a_refused_run_leaves_the_summary_of_the_one_before(stills, tmp_path, monkeypatch):
@@ -329,6 +344,11 @@ def test_gates_are_judged_and_named(stills, demo, tmp_path):
     assert failed == [("gates.min_annotated_share", 0.0, 1)]
     with pytest.raises(ConfigError, match=r"gates\.min_map needs ground truth"):
         run(stills, tmp_path / "run", "gates.min_map=0.5")
+    other = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "giraffe"}]}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    with pytest.raises(ConfigError, match=r"none of the run's classes .* but giraffe"):
+        run(stills, tmp_path / "none", "gates.min_map=0.5", f"gates.truth={tmp_path}/other.json")
+    assert not (tmp_path / "none").exists()
 
 
 def test_gates_against_ground_truth(demo, tmp_path):

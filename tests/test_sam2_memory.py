@@ -123,8 +123,11 @@ def ours(memory: Sam2Memory, clip, joins: dict[int, int], prompt: str):
     return found
 
 
-@pytest.mark.parametrize("prompt", ["mask", "box"])
-def test_masks_equal_those_of_sam2s_video_predictor(tiny_sam, predictor, clip, prompt):
+@pytest.mark.parametrize("prompt, cache", [("mask", 8 * 2**20), ("box", 8 * 2**20), ("mask", 1)])
+def test_masks_equal_those_of_sam2s_video_predictor(
+    tiny_sam, predictor, clip, prompt, cache, monkeypatch
+):
+    monkeypatch.setattr("annotate.models.sam2_memory.CPU_CACHE", cache)
     first = visible(clip[0])[:2]
     late = [i for i in visible(clip[6]) if i not in first][:2]
     assert len(first) == 2 and late

@@ -19,6 +19,7 @@ from annotate.tracking_metrics import (
     count_video,
     score_tracks,
 )
+from annotate.truth import Truth, read_truth
 from annotate.types import ClassList, ClassSpec, FrameRecord, Instance, Rle
 
 pytest.importorskip("trackeval")
@@ -252,6 +253,10 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
+def truth_of(run: Run) -> Truth:
+    return read_truth(run.root / "truth.json", threshold=0.3)
+
+
 def _record(
     item: str, media: Any, index: int, shown: Sequence[tuple[TrackedMask, float]]
 ) -> FrameRecord:
@@ -277,12 +282,12 @@ def _record(
 
 
 def test_a_run_is_judged_by_what_an_export_of_it_would_hold(run: Run) -> None:
-    scores = tracking_scores(run, run.root / "truth.json", 0.3)
+    scores = tracking_scores(run, truth_of(run), 0.3)
     assert scores is not None
     tracks, videos = scores
     assert videos == 2
     assert (tracks.hota, tracks.idf1, tracks.j) == (1.0, 1.0, 1.0)
-    stricter = tracking_scores(run, run.root / "truth.json", 0.5)
+    stricter = tracking_scores(run, truth_of(run), 0.5)
     assert stricter is not None
     assert stricter[0].j == pytest.approx(
         0.5
@@ -292,7 +297,7 @@ def test_a_run_is_judged_by_what_an_export_of_it_would_hold(run: Run) -> None:
 def test_frames_that_only_the_truth_has_do_not_count(run: Run) -> None:
     kept = [r for r in run.frames() if r.frame_index < 2 and r.item != "b.mp4"]
     records.write_part(run.records_dir, "part-0", kept)
-    scores = tracking_scores(run, run.root / "truth.json", 0.3)
+    scores = tracking_scores(run, truth_of(run), 0.3)
     assert scores is not None
     assert scores[1] == 1
     assert scores[0].j == 1.0
@@ -301,7 +306,7 @@ def test_frames_that_only_the_truth_has_do_not_count(run: Run) -> None:
 def test_a_run_of_stills_has_no_tracks_to_judge(run: Run) -> None:
     stills = [r for r in run.frames() if r.media == "image"]
     records.write_part(run.records_dir, "part-0", stills)
-    assert tracking_scores(run, run.root / "truth.json", 0.3) is None
+    assert tracking_scores(run, truth_of(run), 0.3) is None
 
 
 @pytest.mark.parametrize("form", ["polygon", "uncompressed"])
@@ -316,7 +321,7 @@ def test_truth_masks_may_come_in_any_form_of_coco(run: Run, form: str) -> None:
             "uncompressed": {"size": list(SIZE_HW), "counts": _runs(mask)},
         }[form]
     path.write_text(json.dumps(truth))
-    scores = tracking_scores(run, path, 0.3)
+    scores = tracking_scores(run, truth_of(run), 0.3)
     assert scores is not None
     assert scores[0].j == pytest.approx(1.0)
 

@@ -1,0 +1,313 @@
+"""How well instances agree with the truth: AP and AR, precision and recall, confusion of classes.
+
+AP and AR are pycocotools' own: the mean over IoU 0.50 to 0.95 of precision over recall. Precision,
+recall and F1 count matches at IoU 0.50 from a threshold on, matched as pycocotools does, the best
+scores first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from scipy.optimize import linear_sum_assignment
+
+from annotate.errors import ConfigError
+from annotate.run_folder import Run
+from annotate.truth import Truth
+from annotate.types import ClassList, FrameRecord
+
+MATCH_IOU: Final = 0.5
+_AREAS: Final = ("all", "small", "medium", "large")  # pycocotools' ranges: 32 and 96 px squared
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePrecision:
+    """COCO's figures, 0..1; nan where the truth has no object of that size."""
+
+    ap: float  # over IoU 0.50 to 0.95
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar100: float  # average recall with up to 100 instances an image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """The instances of one class from the record floor on, against the truth; the best first."""
+
+    scores: Floats  # (n,)
+    right: npt.NDArray[np.bool_]  # (n,) matched at IoU 0.50
+    items: tuple[str, ...]  # (n,)
+    truth: Mapping[str, int]  # objects of the truth per item
+
+    @property
+    def objects(self) -> int:
+        """How many objects the truth has."""
+        return sum(self.truth.values())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """What `compare` found out, per kind: "bbox", and "segm" where the truth has masks."""
+
+    frames: int
+    overall: Mapping[str, AveragePrecision]
+    per_class: Mapping[str, Mapping[str, AveragePrecision]]  # class name -> kind -> figures
+    judged: Mapping[str, Judged] = field(default_factory=dict)  # by class name
+
+
+def compare(run: Run, truth: Truth) -> Detections:
+    """Judge every recorded instance on the frames that run and truth share.
+
+    Classes are matched by name; those that the run was not asked for are none of its misses. Raises
+    ConfigError where run and truth have no class or no frame in common.
+    """
+    asked = in_common(truth, run.classes)
+    images: list[Mapping[str, Any]] = []
+    item_of: dict[int, str] = {}
+    found: list[dict[str, Any]] = []
+    for record, image in truth.judged(run):
+        images.append(image)
+        item_of[image["id"]] = record.item
+        found += _results(record, image, run.classes.names, asked)
+    if not images:
+        some = next(iter(truth.images), "none")
+        raise ConfigError(
+            f"{truth.source}: has no frame of the run; its frames have names such as {some!r}, "
+            "which must be those of the run's frames (frame_id, else file_name)"
+        )
+    document = {
+        "images": [{k: i[k] for k in ("id", "width", "height")} for i in images],
+        "annotations": [dict(o) for i in images for o in truth.objects_of(i)],
+        "categories": [{"id": n, "name": name} for name, n in truth.classes.items()],
+    }
+    kinds = ("bbox", "segm") if truth.has_masks else ("bbox",)
+    scorers = {kind: _scorer(document, found, kind, sorted(asked.values())) for kind in kinds}
+    return Detections(
+        frames=len(images),
+        overall={kind: _figures(scorer, slice(None)) for kind, scorer in scorers.items()},
+        per_class={
+            name: {
+                kind: _figures(scorer, scorer.params.catIds.index(category))
+                for kind, scorer in scorers.items()
+            }
+            for name, category in asked.items()
+        },
+        judged={
+            name: _judged(scorers[kinds[-1]], category, item_of) for name, category in asked.items()
+        },
+    )
+
+
+def in_common(truth: Truth, classes: ClassList) -> dict[str, int]:
+    """The truth's category ids of the classes that both have, by name. Raises ConfigError."""
+    asked = {name: truth.classes[name] for name in classes.names if name in truth.classes}
+    if not asked:
+        raise ConfigError(
+            f"{truth.source}: has none of the run's classes ({', '.join(classes.names[:5])}), "
+            f"but {', '.join(sorted(truth.classes)[:5])}; annotate.evaluate can translate them "
+            "(mapping=FILE)"
+        )
+    return asked
+
+
+def _results(
+    record: FrameRecord, image: Mapping[str, Any], names: Sequence[str], asked: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """The instances of a record as COCO results."""
+    results = []
+    for i in record.instances:
+        if (category := asked.get(names[i.class_id])) is None:
+            continue
+        x0, y0, x1, y1 = i.box_xyxy
+        results.append(
+            {
+                "image_id": image["id"],
+                "category_id": category,
+                "score": i.score,
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "segmentation": {
+                    "size": list(i.mask.size_hw),
+                    "counts": i.mask.counts.encode("ascii"),
+                },
+            }
+        )
+    return results
+
+
+def _scorer(
+    document: dict[str, Any], found: Sequence[dict[str, Any]], kind: str, categories: Sequence[int]
+) -> Any:
+    """pycocotools' COCOeval, accumulated."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
+        truth = COCO()
+        truth.dataset = document
+        truth.createIndex()
+        results = COCO()
+        # A copy: loadRes adds keys of one kind that would mislead the other.
+        if found:
+            results = truth.loadRes([dict(f) for f in found])
+        else:  # loadRes takes no empty list
+            results.dataset = {**document, "annotations": []}
+            results.createIndex()
+        scorer = COCOeval(truth, results, kind)
+        scorer.params.catIds = list(categories)
+        scorer.evaluate()
+        scorer.accumulate()
+    return scorer
+
+
+def _figures(scorer: Any, category: int | slice) -> AveragePrecision:
+    """Figures of one class, or over all; pycocotools marks what the truth does not have with -1."""
+    precision = scorer.eval["precision"][:, :, category][..., -1]  # (iou, recall, [class,] area)
+    recall = scorer.eval["recall"][:, category][..., -1]
+    ious = np.round(scorer.params.iouThrs, 2)
+
+    def mean(values: Floats) -> float:
+        known = values[values > -1]
+        return float(known.mean()) if known.size else float("nan")
+
+    return AveragePrecision(
+        ap=mean(precision[..., 0]),
+        ap50=mean(precision[ious == 0.5][..., 0]),
+        ap75=mean(precision[ious == 0.75][..., 0]),
+        ap_small=mean(precision[..., _AREAS.index("small")]),
+        ap_medium=mean(precision[..., _AREAS.index("medium")]),
+        ap_large=mean(precision[..., _AREAS.index("large")]),
+        ar100=mean(recall[..., 0]),
+    )
+
+
+def _judged(scorer: Any, category: int, item_of: Mapping[int, str]) -> Judged:
+    """What pycocotools matched at IoU 0.50, over objects of all sizes."""
+    scores: list[float] = []
+    right: list[bool] = []
+    items: list[str] = []
+    truth: dict[str, int] = {}
+    everything = list(scorer.params.areaRng[0])
+    for of_image in scorer.evalImgs:
+        if of_image is None or of_image["category_id"] != category:
+            continue
+        if list(of_image["aRng"]) != everything:
+            continue
+        item = item_of[of_image["image_id"]]
+        truth[item] = truth.get(item, 0) + int((np.array(of_image["gtIgnore"]) == 0).sum())
+        # What lies on a crowd is neither right nor wrong.
+        counts = ~np.asarray(of_image["dtIgnore"][0], bool)
+        scores += np.array(of_image["dtScores"])[counts].tolist()
+        right += (np.array(of_image["dtMatches"][0])[counts] > 0).tolist()
+        items += [item] * int(counts.sum())
+    order = np.argsort(-np.array(scores), kind="stable").astype(int)
+    return Judged(
+        np.array(scores, float)[order],
+        np.array(right, bool)[order],
+        tuple(items[i] for i in order),
+        truth,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Counts and shares of one class from a threshold on."""
+
+    objects: int
+    found: int
+    right: int
+
+    @property
+    def precision(self) -> float:
+        return self.right / self.found if self.found else float("nan")
+
+    @property
+    def recall(self) -> float:
+        return self.right / self.objects if self.objects else float("nan")
+
+    def f_beta(self, beta: float = 1.0) -> float:
+        """Recall counts `beta` times as much as precision; 0 where nothing is right."""
+        weight = beta * beta
+        total = weight * self.objects + self.found
+        return (1 + weight) * self.right / total if total else float("nan")
+
+    def __add__(self, other: Rates) -> Rates:
+        return Rates(
+            self.objects + other.objects, self.found + other.found, self.right + other.right
+        )
+
+
+def rates(judged: Judged, threshold: float) -> Rates:
+    """Counts of one class from `threshold` on."""
+    # Scores are stored as float32, in which 0.9 is a little less than 0.9.
+    kept = np.asarray(judged.scores, np.float32) >= np.float32(threshold)
+    return Rates(judged.objects, int(kept.sum()), int(judged.right[kept].sum()))
+
+
+def confusion(
+    run: Run, truth: Truth, limits: Sequence[float]
+) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Class names, and counts (truth, found) of matches at IoU 0.50; the last row and column: none.
+
+    `limits` is the export threshold per class. Within a frame pairs of one class come first, then
+    what is left is paired across classes, the largest overlap in sum.
+    """
+    names = [name for name in run.classes.names if name in truth.classes]
+    row_of = {truth.classes[name]: row for row, name in enumerate(names)}
+    column_of = {run.classes.names.index(name): row for row, name in enumerate(names)}
+    counts = np.zeros((len(names) + 1, len(names) + 1), np.int64)
+    for record, image in truth.judged(run):
+        objects = [
+            o for o in truth.objects_of(image) if o["category_id"] in row_of and not o["iscrowd"]
+        ]
+        found = [
+            i
+            for i in record.instances
+            if i.class_id in column_of and np.float32(i.score) >= np.float32(limits[i.class_id])
+        ]
+        rows = np.array([row_of[o["category_id"]] for o in objects], int)
+        columns = np.array([column_of[i.class_id] for i in found], int)
+        pairs = best_pairs(
+            _ious(objects, found, masks=truth.has_masks), rows[:, None] == columns[None]
+        )
+        for one, other in pairs:
+            counts[rows[one], columns[other]] += 1
+        missed = np.delete(rows, [one for one, _ in pairs])
+        alone = np.delete(columns, [other for _, other in pairs])
+        counts[:, -1] += np.bincount(missed, minlength=len(counts))
+        counts[-1] += np.bincount(alone, minlength=len(counts))
+    return names, counts
+
+
+def _ious(objects: Sequence[Mapping[str, Any]], found: Sequence[Any], *, masks: bool) -> Floats:
+    """IoU (objects, found) of masks, or of boxes where the truth has no masks."""
+    if not objects or not found:
+        return np.zeros((len(objects), len(found)))
+    if masks:
+        shapes: Any = [
+            {"counts": i.mask.counts.encode("ascii"), "size": i.mask.size_hw} for i in found
+        ]
+        truth: Any = [o["segmentation"] for o in objects]
+    else:
+        edges = np.array([i.box_xyxy for i in found], float)
+        shapes = np.concatenate([edges[:, :2], edges[:, 2:] - edges[:, :2]], 1)
+        truth = np.array([o["bbox"] for o in objects], float)
+    return np.asarray(coco_mask.iou(shapes, truth, [0] * len(objects)), float).T
+
+
+def best_pairs(ious: Floats, same_class: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """One-to-one pairs from IoU 0.50 on; one pair of a class outweighs any across classes."""
+    possible = ious >= MATCH_IOU
+    worth = np.where(possible, ious + same_class * (1 + min(ious.shape)), 0)
+    rows, columns = linear_sum_assignment(worth, maximize=True)
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if possible[r, c]]

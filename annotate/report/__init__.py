@@ -1,0 +1,1 @@
+"""One self-contained page about a run: what it holds, where to look first, what changed."""

@@ -1,0 +1,49 @@
+"""`python -m annotate.report run=DIR`: write `report.html`, one page that opens from disk."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from annotate import durable, signals
+from annotate.checks import in_range
+from annotate.command import run_command
+from annotate.config import ReportCommand, compose, folders, typed
+from annotate.report import drift, facts, page, pictures
+from annotate.run_folder import Run
+
+
+def main() -> None:
+    """Write the report of a run."""
+    sys.exit(run_command(_report, sys.argv[1:]))
+
+
+def write_report(run: Run, asked: ReportCommand) -> Path:
+    """Write `report.html` (and `signals.parquet`, which it is made from) into the run folder.
+
+    Raises ConfigError or StorageError.
+    """
+    in_range("tiles", asked.tiles, 0)
+    in_range("crops", asked.crops, 0)
+    earlier = Run.open(*folders(asked.against)) if asked.against else None
+    signals.write(run, asked.threshold, near_duplicates=asked.near_duplicates)
+    table = signals.read(run)
+    split = asked.export.split or {}
+    said = facts.gather(run, asked.threshold, table, split, asked.export.split_seed)
+    sheets = pictures.draw(run, asked.threshold, table, tiles=asked.tiles, crops=asked.crops)
+    changes = drift.compare(run, earlier, asked.threshold) if earlier else None
+    path = run.path / "report.html"
+    durable.write_text(path, page.render(said, sheets, changes))
+    run.push(signals.signals_path(run).name, path.name)
+    return path
+
+
+def _report(argv: list[str]) -> int:
+    asked = typed(compose(argv, "report"), ReportCommand)
+    run = Run.open(*folders(asked.run))
+    print(f"report: {run.shown(write_report(run, asked).name)}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

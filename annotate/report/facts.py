@@ -1,0 +1,268 @@
+"""What a report says in numbers, gathered from the records in one pass over their columns."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from annotate import signals
+from annotate.render import class_colours
+from annotate.run_folder import Run
+from exporters.splits import group_name, split_of
+
+SCORE_EDGES: Final = np.linspace(0, 1, 21)
+# Side of the square of an instance's area, in shares of that of the frame.
+SIZE_EDGES: Final = np.array([0, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0])
+LENGTH_EDGES: Final = np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, np.inf])  # frames
+LISTED_FAILURES: Final = 200
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFacts:
+    """One class of the run."""
+
+    name: str
+    colour: str
+    threshold: float
+    recorded: int
+    kept: int  # from the threshold on
+    frames: int  # that hold a kept instance
+    scores: Sequence[int]  # recorded instances per bin of SCORE_EDGES
+    splits: Mapping[str, int]  # kept instances per split
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFacts:
+    """The tracks of the run's videos, as far as they are kept."""
+
+    videos: int
+    count: int
+    lengths: Sequence[int]  # tracks per bin of LENGTH_EDGES
+    median_length: float  # frames
+    gaps: int  # tracks that were out of sight for a while
+    suspected: int  # instances at which an id may have changed hands
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a report says besides pictures."""
+
+    name: str
+    asked: Mapping[str, Any]  # config.yaml
+    weights: Mapping[str, Any]
+    versions: Mapping[str, str]
+    threshold: float
+    items: int
+    frames: int
+    empty_frames: int
+    failed: int
+    failures: Sequence[tuple[str, str]]  # item and reason, the first ones
+    classes: Sequence[ClassFacts]
+    splits: Mapping[str, int]  # frames per split
+    sizes: Sequence[int]  # kept instances per bin of SIZE_EDGES
+    phrases: Sequence[tuple[str, str, int, int]]  # class, phrase, kept, recorded
+    tracks: TrackFacts | None
+    reasons: Mapping[str, int]  # frames per reason to look at them
+    seconds: Mapping[str, float]  # by stage, of the last run that annotated something
+    evaluation: Mapping[str, Any] | None
+
+    @property
+    def kept(self) -> int:
+        """Instances from their thresholds on."""
+        return sum(c.kept for c in self.classes)
+
+
+class _Tally:
+    """Adds up batches of records."""
+
+    def __init__(self, run: Run, threshold: float, split: Mapping[str, float], seed: int) -> None:
+        self._specs = run.classes.classes
+        self._split, self._seed = split, seed
+        n = len(self._specs)
+        self.limits = np.array(
+            [threshold if c.threshold is None else c.threshold for c in self._specs], np.float32
+        )
+        self.recorded, self.kept = np.zeros(n, int), np.zeros(n, int)
+        self.frames_with = np.zeros(n, int)
+        self.scores = np.zeros((n, len(SCORE_EDGES) - 1), int)
+        self.sizes = np.zeros(len(SIZE_EDGES) - 1, int)
+        self.split_frames: Counter[str] = Counter()
+        self.split_kept: Counter[tuple[str, int]] = Counter()
+        self.phrases: Counter[tuple[int, str, bool]] = Counter()
+        self.tracks: dict[tuple[str, int], list[int]] = {}  # frames seen, first and last of them
+        self.items: set[str] = set()
+        self.videos: set[str] = set()
+        self.failures: list[tuple[str, str]] = []
+        self.frames = self.empty = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count the frames of one batch, and what they hold."""
+        items, media = batch["item"].to_pylist(), batch["media"].to_pylist()
+        self.items.update(items)
+        failed = pc.not_equal(batch["status"], "ok").to_numpy(zero_copy_only=False)
+        for row in np.flatnonzero(failed):
+            self.failures.append((items[row], batch["error"][row].as_py()))
+        self.frames += int((~failed).sum())
+        flat = pc.list_flatten(batch["instances"])
+        parent = pc.list_parent_indices(batch["instances"]).to_numpy(zero_copy_only=False)
+        class_ids, scores, areas = (
+            flat.field(k).to_numpy(zero_copy_only=False) for k in ("class_id", "score", "area")
+        )
+        kept = scores >= self.limits[class_ids]
+        self._count_instances(class_ids, scores, kept)
+        pairs = np.unique(np.stack([parent[kept], class_ids[kept]], 1), axis=0)
+        self.frames_with += np.bincount(pairs[:, 1], minlength=len(self._specs))
+        self.empty += int((~failed).sum()) - len(np.unique(pairs[:, 0]))
+        pixels = batch["width"].to_numpy(zero_copy_only=False).astype(float) * batch[
+            "height"
+        ].to_numpy(zero_copy_only=False)
+        side = np.sqrt(areas[kept] / np.maximum(pixels[parent[kept]], 1))
+        self.sizes += np.histogram(side, SIZE_EDGES)[0]
+        for class_id, phrase, is_kept in zip(
+            class_ids.tolist(), flat.field("phrase").to_pylist(), kept.tolist(), strict=True
+        ):
+            self.phrases[class_id, phrase, is_kept] += 1
+        if self._split:
+            self._count_splits(items, media, ~failed, parent[kept], class_ids[kept])
+        self._count_tracks(batch, items, media, flat, parent, kept)
+
+    def _count_instances(self, class_ids: Ints, scores: Any, kept: Any) -> None:
+        n = len(self._specs)
+        self.recorded += np.bincount(class_ids, minlength=n)
+        self.kept += np.bincount(class_ids[kept], minlength=n)
+        column = np.clip(np.searchsorted(SCORE_EDGES, scores, "right") - 1, 0, len(SCORE_EDGES) - 2)
+        np.add.at(self.scores, (class_ids, column), 1)
+
+    def _count_splits(
+        self, items: list[str], media: list[str], ok: Any, parent: Ints, class_ids: Ints
+    ) -> None:
+        names = [
+            split_of(group_name(item, kind), self._split, self._seed)
+            for item, kind in zip(items, media, strict=True)
+        ]
+        self.split_frames.update(name for name, fine in zip(names, ok, strict=True) if fine)
+        self.split_kept.update(
+            (names[row], class_id)
+            for row, class_id in zip(parent.tolist(), class_ids.tolist(), strict=True)
+        )
+
+    def _count_tracks(
+        self,
+        batch: pa.RecordBatch,
+        items: list[str],
+        media: list[str],
+        flat: pa.StructArray,
+        parent: Ints,
+        kept: Any,
+    ) -> None:
+        self.videos.update(item for item, kind in zip(items, media, strict=True) if kind == "video")
+        ids = flat.field("track_id").to_numpy(zero_copy_only=False)
+        index = batch["frame_index"].to_numpy(zero_copy_only=False)
+        for row in np.flatnonzero(kept & (ids > 0)):
+            t = int(index[parent[row]])
+            seen = self.tracks.setdefault((items[parent[row]], int(ids[row])), [0, t, t])
+            seen[0] += 1
+            seen[1], seen[2] = min(seen[1], t), max(seen[2], t)
+
+
+def gather(
+    run: Run, threshold: float, signal_table: pa.Table, split: Mapping[str, float], seed: int
+) -> Facts:
+    """Read the records' columns once; masks are not read. `split` as exports are cut by."""
+    tally = _Tally(run, threshold, split, seed)
+    columns = ["item", "media", "frame_index", "width", "height", "status", "error", "instances"]
+    for batch in run.table().to_batches(columns=columns):
+        tally.add(batch)
+    names = run.classes.names
+    queue = signals.queue(signal_table)
+    summary = _read_json(run.path / "summary.json") or {}
+    return Facts(
+        name=run.path.resolve().name,
+        asked=yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8")),
+        weights=run.weights(),
+        versions={p: version(p) for p in ("annotate", "torch", "transformers", "sam2")},
+        threshold=threshold,
+        items=len(tally.items),
+        frames=tally.frames,
+        empty_frames=tally.empty,
+        failed=len(tally.failures),
+        failures=sorted(tally.failures)[:LISTED_FAILURES],
+        classes=[
+            ClassFacts(
+                name=name,
+                colour=colour,
+                threshold=float(tally.limits[n]),
+                recorded=int(tally.recorded[n]),
+                kept=int(tally.kept[n]),
+                frames=int(tally.frames_with[n]),
+                scores=tally.scores[n].tolist(),
+                splits={s: tally.split_kept[s, n] for s in sorted(split)},
+            )
+            for n, (name, colour) in enumerate(zip(names, class_colours(run.classes), strict=True))
+        ],
+        splits={s: tally.split_frames[s] for s in sorted(split)},
+        sizes=tally.sizes.tolist(),
+        phrases=_phrases(run, tally.phrases),
+        tracks=_tracks(tally, signal_table),
+        reasons=_reasons(queue),
+        seconds=summary.get("seconds", {}),
+        evaluation=_read_json(run.path / "evaluation.json"),
+    )
+
+
+def _phrases(run: Run, counted: Counter[tuple[int, str, bool]]) -> list[tuple[str, str, int, int]]:
+    """Every phrase that was asked, with what it found; one that found nothing counts 0."""
+    rows = []
+    for class_id, spec in enumerate(run.classes.classes):
+        for phrase in spec.phrases:
+            kept = counted[class_id, phrase, True]
+            rows.append((spec.name, phrase, kept, kept + counted[class_id, phrase, False]))
+    return rows
+
+
+def _tracks(tally: _Tally, signal_table: pa.Table) -> TrackFacts | None:
+    if not tally.videos:
+        return None
+    seen = np.array(list(tally.tracks.values()), int).reshape(-1, 3)
+    lengths = seen[:, 0]
+    # Strides differ between runs, so a gap is told by the closest two frames of any track.
+    step = min(((last - first) // max(n - 1, 1) for n, first, last in seen if n > 1), default=1)
+    switch = signal_table.filter(pc.is_valid(signal_table["instance_id"]))["switch"]
+    return TrackFacts(
+        videos=len(tally.videos),
+        count=len(seen),
+        lengths=np.histogram(lengths, LENGTH_EDGES)[0].tolist(),
+        median_length=float(np.median(lengths)) if len(lengths) else 0.0,
+        gaps=int((seen[:, 2] - seen[:, 1] > (lengths - 1) * max(step, 1)).sum()),
+        suspected=int(pc.sum(pc.greater(switch, 0)).as_py() or 0),
+    )
+
+
+def _reasons(queue: pa.Table) -> dict[str, int]:
+    """How many frames each signal is the strongest reason to look at, the most frequent first."""
+    counted = Counter(_some(queue["why"].to_pylist()))
+    return dict(counted.most_common())
+
+
+def _some(values: Iterable[str]) -> Iterable[str]:
+    return (value for value in values if value)
+
+
+def _read_json(path: Any) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from bson import ObjectId
@@ -209,20 +208,22 @@ def full_mask(label: Document, size_wh: tuple[int, int]) -> Rle:
     """The mask of a label at the size of its picture; without one, its box."""
     width, height = size_wh
     x, y, w, h = label["bounding_box"]
-    x0, y0 = round(x * width), round(y * height)
-    x1, y1 = max(x0 + 1, round((x + w) * width)), max(y0 + 1, round((y + h) * height))
     inside = unpack(label.get("mask"))
     if inside is None:
-        inside = np.ones((y1 - y0, x1 - x0), bool)
-    elif inside.shape != (y1 - y0, x1 - x0):  # FiftyOne shows a mask stretched over its box
-        size = (x1 - x0, y1 - y0)
-        stretched = cv2.resize(inside.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        inside = stretched.view(bool)
+        inside = np.ones((1, 1), bool)
+    # FiftyOne stretches a mask over its box, whose edges need not be those of pixels.
+    columns = _cells(x * width, w * width, width, inside.shape[1])
+    rows = _cells(y * height, h * height, height, inside.shape[0])
     full = np.zeros((height, width), bool)
-    left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-    if right > left and bottom > top:
-        full[top:bottom, left:right] = inside[top - y0 : bottom - y0, left - x0 : right - x0]
+    there = np.ix_(rows >= 0, columns >= 0)
+    full[there] = inside[np.ix_(rows[rows >= 0], columns[columns >= 0])]
     return Rle(geometry.encode_masks(full[None])[0], (height, width))
+
+
+def _cells(start: float, length: float, pixels: int, cells: int) -> npt.NDArray[np.int64]:
+    """Which of `cells` on a stretch each pixel's centre lies in; -1 outside."""
+    place = np.floor((np.arange(pixels) + 0.5 - start) / max(length, 1e-9) * cells).astype(np.int64)
+    return np.where((place >= 0) & (place < cells), place, -1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def main() -> None:
             app.wait_for_samples()
             app.open(0)
             app.annotate()
-            app.page.mouse.click(300, 300)
+            app.page.get_by_text("black ring", exact=True).first.click()
             _save(app, "edit")
         session.close()
         session = datasets["videos"].open_app(port=port)
@@ -53,7 +53,7 @@ def _save(app: app_page.AppPage, name: str) -> None:
     path = DOCS / f"review_{name}.png"
     app_page.save(app, path)
     with PilImage.open(path) as picture:
-        picture.convert("RGB").quantize(128).save(path, optimize=True)
+        picture.convert("RGB").quantize(256, dither=PilImage.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

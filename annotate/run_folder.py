@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -209,6 +209,8 @@ class Run:
         for folder in self.unfinished_dir.glob("*"):
             if folder.name not in kept:
                 durable.remove_folder(folder)
+        with suppress(OSError):  # it is in use, or there is none
+            self.unfinished_dir.rmdir()
 
     def source(self, item: str, media: Media) -> Item:
         """An item of the dataset, to be read (`spool.at_hand`)."""

@@ -420,12 +420,18 @@ def test_a_checkpoint_made_otherwise_is_another_fingerprint(clip, tmp_path, monk
     assert tree(tmp_path / "run", "records") == tree(tmp_path / "fresh", "records")
 
 
-def test_working_files_of_a_video_that_is_done_go(clip, tmp_path):
+@pytest.mark.parametrize("removed", [0, 1, 2])
+def test_working_files_of_a_video_that_is_done_go(clip, tmp_path, removed):
     run(clip, tmp_path / "run")
     (part,) = records.part_paths(tmp_path / "run/records")
     left = tmp_path / "run/unfinished" / part.stem
     left.mkdir(parents=True)
     (left / "drafts-000000.parquet").write_bytes(b"")
+    # A process may be killed anywhere on the way of removing them.
+    for step in (left / "drafts-000000.parquet").unlink, left.rmdir:
+        if removed:
+            step()
+            removed -= 1
     run(clip, tmp_path / "run")
     assert not left.parent.exists()
 

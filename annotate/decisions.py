@@ -8,7 +8,7 @@ come to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -96,11 +96,6 @@ class Decision:
         return replace(self, **told, added=self.added or later.added, by=by)
 
     @property
-    def by_person(self) -> bool:
-        """Whether a person said something; memory carries shapes on, and tags nothing."""
-        return self.by == "person" or self.tags is not None
-
-    @property
     def verdict(self) -> Verdict | None:
         """What the tags say of this one; a doubt outweighs a yes."""
         return _verdict(self.tags)
@@ -135,6 +130,7 @@ class Decisions:
     instances: Mapping[str, Mapping[str, Decision]] = field(default_factory=dict)
     """By frame id, then by instance id."""
     tracks: Mapping[tuple[str, int], Verdict] = field(default_factory=dict)  # by item, track id
+    touched: Set[str] = frozenset()  # frame ids about which a person decided something
 
     def __bool__(self) -> bool:
         return bool(self.pictures or self.instances)
@@ -181,13 +177,12 @@ class Decisions:
         ]
         own, video = self.pictures.get(record.frame_id), self.pictures.get(record.item)
         verdict = (own.verdict if own else None) or (video.verdict if video else None)
-        by_person = any(d.by_person for d in known.values())
         return Applied(
             record=replace(record, instances=tuple(kept)),
             verdict=verdict,
             verdicts=verdicts,
             tags=tags,
-            touched=verdict is not None or by_person or bool(verdicts),
+            touched=verdict is not None or record.frame_id in self.touched or bool(verdicts),
             deleted=deleted,
             conflicts=tuple(conflicts),
         )
@@ -207,7 +202,10 @@ def fold(decisions: Iterable[Decision]) -> Decisions:
     """Decisions in the order they were made, each picture's and instance's put together."""
     pictures: dict[str, Decision] = {}
     instances: dict[str, dict[str, Decision]] = {}
+    touched: set[str] = set()
     for decision in decisions:
+        if decision.by == "person":
+            touched.add(decision.frame_id)
         if decision.instance_id is None:
             place, key = pictures, decision.frame_id
         else:
@@ -223,7 +221,7 @@ def fold(decisions: Iterable[Decision]) -> Decisions:
                 before = tracks.get(key_of_track)
                 tracks[key_of_track] = max(verdict, before or verdict, key=_WEIGHT.index)
     ordered = {f: dict(sorted(of_frame.items())) for f, of_frame in instances.items()}
-    return Decisions(pictures, ordered, tracks)
+    return Decisions(pictures, ordered, tracks, touched)
 
 
 def read(*folders: Path) -> Iterator[Decision]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from bson import ObjectId
 from tqdm import tqdm
@@ -22,7 +22,6 @@ from annotate.dataset import numbered_images
 from annotate.decisions import VERDICTS, Applied, Decision
 from annotate.doubts import NO_DOUBT, Doubts, strongest
 from annotate.errors import ConfigError, StorageError
-from annotate.lock import one_writer
 from annotate.render import class_colours
 from annotate.review_dataset import (
     BATCH,
@@ -70,13 +69,23 @@ class ReviewRules:
 
     def places(self, run: Run) -> tuple[Place, ...]:
         """Where the datasets of a run are."""
-        name = self.name or run.path.resolve().name
+        name = self.name or PurePath(run.shown()).name
         return tuple(Place(run, name, kind) for kind in KINDS)
 
 
 def main() -> None:
     """Build the datasets and open the App, or bring back what people did there."""
     sys.exit(run_command(_review, sys.argv[1:]))
+
+
+def root_here(run: Run) -> Path:
+    """The folder of the pictures. Raises ConfigError when they are not on this machine."""
+    if isinstance(run.root, str):
+        raise ConfigError(
+            f"run={run.shown()}: its pictures are on {run.root}, and FiftyOne shows files of this "
+            "machine; annotate a mounted copy instead"
+        )
+    return run.root
 
 
 def pull(run: Run, rules: ReviewRules) -> list[Decision]:
@@ -155,7 +164,7 @@ class _Builder:
     """Streams a run's records into its datasets."""
 
     def __init__(self, run: Run, rules: ReviewRules) -> None:
-        self._run, self._rules = run, rules
+        self._run, self._rules, self._root = run, rules, root_here(run)
         self._decisions = run.decisions()
         self._doubts = Doubts(signals.read(run))
         self._places = {place.kind: place for place in rules.places(run)}
@@ -171,7 +180,7 @@ class _Builder:
             annotated = (r for r in self._run.frames() if r.status == "ok")
             for (item, media), rows in groupby(annotated, lambda r: (r.item, r.media)):
                 counted = _counted(rows, bar)
-                path = self._run.root / item
+                path = self._root / item
                 if media == "video" and not path.is_dir():
                     self._add_video(path, counted)
                 else:
@@ -282,6 +291,19 @@ def _counted(rows: Iterator[FrameRecord], bar: tqdm) -> Iterator[FrameRecord]:
         bar.update()
 
 
+def carry_on(run: Run, device: str) -> int:
+    """Carry corrections through tracks, see `annotate.repropagate`; how many decisions follow.
+
+    To be called under the run's lock. Raises WeightsError.
+    """
+    from annotate.repropagate import repropagate, segmenter  # which take torch
+
+    load, rules = segmenter(run, device)
+    follow = repropagate(run, list(run.reviews()), load, rules)
+    decided.write(run.reviews_dir, follow)
+    return len(follow)
+
+
 def report(run: Run, datasets: Sequence[ReviewDataset]) -> None:
     """Say how far the review is, and which decisions the run cannot carry out any more."""
     for dataset in datasets:
@@ -296,7 +318,8 @@ def report(run: Run, datasets: Sequence[ReviewDataset]) -> None:
         path.unlink(missing_ok=True)
         return
     durable.write_text(path, "".join(f"{line}\n" for line in conflicts))
-    print(f"{len(conflicts)} decisions are in conflict with the run and wait; all are in {path}:")
+    where = run.shown("reviews/conflicts.txt")
+    print(f"{len(conflicts)} decisions are in conflict with the run and wait; all are in {where}:")
     for line in conflicts[:LISTED_CONFLICTS]:
         print(f"  {line}")
 
@@ -306,7 +329,8 @@ def _review(argv: list[str]) -> int:
     one_of("action", command.action, ("open", "build", "pull"))
     in_range("port", command.port, 1024, 65535)
     in_range("threshold", command.threshold, 0, 1)
-    run = Run.open(*folders(command.run))
+    opened = Run.open(*folders(command.run))
+    root_here(opened)
     rules = ReviewRules(
         name=command.name,
         threshold=command.threshold,
@@ -317,21 +341,24 @@ def _review(argv: list[str]) -> int:
     )
     try:
         connect()
-        with one_writer(run.path):
+        with opened.held() as run:
             if command.action == "pull":
                 made = pull(run, rules)
-                print(f"{len(made)} new decisions in {run.reviews_dir}")
+                print(f"{len(made)} new decisions in {run.shown('reviews')}")
+                if command.repropagate:
+                    print(f"{carry_on(run, command.device)} masks carried on; open to see them")
                 datasets = [d for place in rules.places(run) if (d := place.find()) is not None]
                 if not datasets:
                     raise ConfigError(
-                        f"run={run.path}: FiftyOne has no dataset of it; build one first with "
-                        f"`python -m annotate.review run={run.path} action=build`"
+                        f"run={run.shown()}: FiftyOne has no dataset of it; build one first with "
+                        f"`python -m annotate.review run={run.shown()} action=build`"
                     )
             else:
                 datasets = build(run, rules)
                 if not datasets:
-                    raise ConfigError(f"run={run.path}: it has no annotated picture to review")
+                    raise ConfigError(f"run={run.shown()}: it has no annotated picture to review")
             report(run, datasets)
+            run.push("reviews", "signals.parquet")
         if command.action == "open":
             _wait(datasets[0], command.port)
     except DATABASE_ERRORS as error:

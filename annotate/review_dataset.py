@@ -107,7 +107,7 @@ class Place:
 
 
 def _address(run: Run) -> str:
-    return str(run.path.resolve())
+    return run.shown() if run.mirror else str(run.path.resolve())
 
 
 class ReviewDataset:

@@ -13,7 +13,7 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +51,9 @@ class ShownLabel:
     seen_track: int | None = None
 
 
+_OF_LABEL = tuple(f.name for f in fields(ShownLabel))
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A frame, or a video, as a person was given it."""
@@ -60,7 +63,7 @@ class Shown:
 
     def dump(self) -> str:
         """As text, because an instance id is no name that MongoDB accepts for a field."""
-        labels = {i: list(asdict(label).values()) for i, label in self.labels.items()}
+        labels = {i: [getattr(v, n) for n in _OF_LABEL] for i, v in self.labels.items()}
         return json.dumps([self.tags, labels], separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -90,14 +93,16 @@ def frame_content(
     labels, shown = [], {}
     for instance in visible:
         name = instance.instance_id
+        mask = geometry.decode_crop(instance.mask.counts, instance.mask.size_hw, instance.box_xyxy)
         label = _label(
             instance,
+            mask,
             class_names[instance.class_id],
             applied.tags.get(name, ()),
             doubts.get(name, NO_DOUBT),
         )
         labels.append(label)
-        shown[name] = _shown_label(label, raw.get(name), class_names)
+        shown[name] = ShownLabel(**_state(label, mask), **_origin(raw.get(name), class_names))
     content: Document = {
         "frame_id": record.frame_id,
         "item": record.item,
@@ -119,7 +124,9 @@ def digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha1(repr(content).encode(), usedforsecurity=False).hexdigest()
 
 
-def _label(instance: Instance, name: str, tags: Sequence[str], doubt: Doubt) -> Document:
+def _label(
+    instance: Instance, mask: Bools, name: str, tags: Sequence[str], doubt: Doubt
+) -> Document:
     height, width = instance.mask.size_hw
     x0, y0, x1, y1 = instance.box_xyxy
     label: Document = {
@@ -129,9 +136,7 @@ def _label(instance: Instance, name: str, tags: Sequence[str], doubt: Doubt) -> 
         "tags": list(tags),
         "label": name,
         "bounding_box": [x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
-        "mask": _pack(
-            geometry.decode_crop(instance.mask.counts, (height, width), (x0, y0, x1, y1))
-        ),
+        "mask": _pack(mask),
         "confidence": instance.score,
         ID: instance.instance_id,
         "phrase": instance.phrase,
@@ -157,22 +162,19 @@ def _label_id(instance_id: str) -> ObjectId:
     return ObjectId(hashlib.sha1(instance_id.encode(), usedforsecurity=False).digest()[:12])
 
 
-def _shown_label(
-    label: Document, instance: Instance | None, class_names: Sequence[str]
-) -> ShownLabel:
-    seen: dict[str, Any] = {}
-    if instance is not None:
-        seen = {
-            "seen_class": class_names[instance.class_id],
-            "seen_box": instance.box_xyxy,
-            "seen_track": instance.track_id,
-        }
-    return ShownLabel(**_state(label), **seen)
+def _origin(instance: Instance | None, class_names: Sequence[str]) -> dict[str, Any]:
+    """What an instance is in the records; nothing for one that was drawn."""
+    if instance is None:
+        return {}
+    return {
+        "seen_class": class_names[instance.class_id],
+        "seen_box": instance.box_xyxy,
+        "seen_track": instance.track_id,
+    }
 
 
-def _state(label: Document) -> dict[str, Any]:
-    """What of a label a person can change."""
-    mask = unpack(label.get("mask"))
+def _state(label: Document, mask: Bools | None) -> dict[str, Any]:
+    """What of a label a person can change; `mask` is that of the label, unpacked."""
     return {
         "class_name": label.get("label") or "",
         "track_id": label.get("index") or 0,
@@ -264,7 +266,7 @@ def changes(
             named[label["_id"]] = {ID: name}
             if new_track and not label.get("index"):
                 label["index"] = named[label["_id"]]["index"] = new_track(label)
-        state = _state(label)
+        state = _state(label, unpack(label.get("mask")))
         known = before.labels.get(name)
         if known is None:
             told_of_it = _whole(label, state, size_wh)

@@ -14,7 +14,7 @@ import pyarrow.dataset as pads
 import yaml
 
 from annotate import decisions, durable, records
-from annotate.decisions import Decisions
+from annotate.decisions import Decision, Decisions
 from annotate.errors import ConfigError, FolderInUseError, StorageError
 from annotate.lock import one_writer
 from annotate.mirror import Mirror
@@ -126,6 +126,10 @@ class Run:
             text = yaml.safe_dump({**now, "libraries": known}, sort_keys=False)
             durable.write_text(self.path / "weights.yaml", text)
         return removed
+
+    def asked(self) -> dict[str, Any]:
+        """What decided the records: program, models, rules."""
+        return _read_yaml(self.path / "config.yaml")
 
     def weights(self) -> dict[str, Any]:
         """Which weights made the records, by role; empty before any were loaded."""
@@ -260,8 +264,11 @@ class Run:
 
     def decisions(self) -> Decisions:
         """What people decided about the records; `frames` gives these as they were made."""
-        reviews = [self.reviews_dir, *(other / "reviews" for other in self.others)]
-        return decisions.fold(decisions.read(*reviews))
+        return decisions.fold(self.reviews())
+
+    def reviews(self) -> Iterator[Decision]:
+        """Every decision by itself, in the order they were made."""
+        return decisions.read(self.reviews_dir, *(other / "reviews" for other in self.others))
 
     def table(self) -> pads.Dataset:
         """The records as a pyarrow dataset."""

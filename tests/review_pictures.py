@@ -1,0 +1,60 @@
+"""The pictures of docs/review.md: `python -m tests.review_pictures RUN` writes docs/review_*.png.
+
+Needs chromium and the database that review needs, and leaves one tag on the demo in it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from PIL import Image as PilImage
+
+from annotate import review
+from annotate.run_folder import Run
+from tests import app_page
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAINTED_MS = 8_000  # until masks are painted, on busy cores
+
+
+def main() -> None:
+    """Build the run's datasets and take the pictures."""
+    run = Run.open(sys.argv[1])
+    rules = review.ReviewRules(None, 0.3, {}, 0, True, None)
+    datasets = {dataset.kind: dataset for dataset in review.build(run, rules)}
+    with app_page.app_server() as port:
+        address = f"http://127.0.0.1:{port}"
+        session = datasets["stills"].open_app(port=port)
+        with app_page.app_page(address) as app:
+            app.wait_for_samples()
+            _save(app, "queue")
+            app.select(0)
+            app.begin_to_tag("accept")
+            _save(app, "tag")
+            app.page.keyboard.press("Escape")
+        with app_page.app_page(address) as app:
+            app.wait_for_samples()
+            app.open(0)
+            app.annotate()
+            app.page.mouse.click(300, 300)
+            _save(app, "edit")
+        session.close()
+        session = datasets["videos"].open_app(port=port)
+        with app_page.app_page(address) as app:
+            app.wait_for_samples()
+            app.open(0)
+            _save(app, "video")
+        session.close()
+
+
+def _save(app: app_page.AppPage, name: str) -> None:
+    app.page.wait_for_timeout(PAINTED_MS)
+    path = DOCS / f"review_{name}.png"
+    app_page.save(app, path)
+    with PilImage.open(path) as picture:
+        picture.convert("RGB").quantize(128).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

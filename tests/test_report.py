@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as PilImage
 from playwright.sync_api import sync_playwright
 
-from annotate import records, signals
+from annotate import decisions, records, signals
 from annotate.config import ReportCommand, compose, typed
 from annotate.errors import ConfigError, StorageError
 from annotate.report import drift, facts
@@ -115,6 +115,20 @@ def test_tracks_are_told_by_their_lengths_and_gaps(tmp_path):
     assert tracks is not None
     assert (tracks.videos, tracks.count, tracks.median_length, tracks.gaps) == (1, 2, 3.0, 1)
     assert sum(tracks.lengths) == 2
+
+
+def test_what_people_decided_is_counted(tmp_path):
+    run = made(tmp_path / "run", still("1.png", square(5, 5), square(40, 30)), still("2.png"))
+    said = [
+        decisions.Decision(frame_id="1.png", item="1.png", tags=("accept",)),
+        decisions.Decision(frame_id="1.png", item="1.png", instance_id="5-5-0", deleted=True),
+        decisions.Decision(frame_id="1.png", item="1.png", instance_id="40-30-0", class_name="bus"),
+    ]
+    decisions.write(run.reviews_dir, said)
+    signals.write(run, 0.3)
+    got = facts.gather(run, 0.3, signals.read(run), {}, 0)
+    assert got.review == {"instances: decided": 1, "instances: deleted": 1, "pictures: accept": 1}
+    assert "Decided in review" in page_of(tmp_path / "run")
 
 
 def test_names_cannot_break_the_page(tmp_path):

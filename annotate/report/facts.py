@@ -260,8 +260,8 @@ def _review(run: Run) -> dict[str, int]:
         counted[f"pictures: {picture.verdict or 'other tags'}"] += 1
     for of_frame in decisions.instances.values():
         for decision in of_frame.values():
-            counted["instances: carried on by SAM 2"] += not decision.by_person
-            if decision.by_person:
+            counted["instances: carried on by SAM 2"] += decision.by == "propagation"
+            if decision.by == "person":
                 kind = "drawn" if decision.added else "deleted" if decision.deleted else "decided"
                 counted[f"instances: {kind}"] += 1
     return {kind: n for kind, n in sorted(counted.items()) if n}

@@ -1,9 +1,10 @@
 """What Ray costs against a run in this process, and what a second worker brings.
 
 The same stills, interleaved: in this process, with one worker on Ray, with two. Each worker has one
-thread. Wall times are of the units alone, then with the start of Ray and the loading of models;
-processor times are those of all processes below this one, Ray's own included. On a machine that is
-busy with other work, wall times mean little; processor times still compare.
+thread. Wall times are of the units alone, then with the start of Ray and the loading of models. On
+a machine that is busy with other work they mean little; processor times still compare: those of
+the processes that annotate, and those of Ray's own, which take the same per second whatever is
+done.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from PIL import Image as PilImage
 from annotate import dataset, stamps
 from annotate.assemble import build_worker
 from annotate.config import AnnotateCommand, compose, typed
-from annotate.plan import Unit, cut
+from annotate.plan import Step, Unit, cut
 from annotate.prompts import load_prompts
 from annotate.run_folder import Run
 from annotate.scenes import draw_still
@@ -39,7 +40,8 @@ class Took:
 
     work: float
     whole: float  # with the start
-    processor: float  # of the work, all processes
+    processor: float  # of the work, in this process and the workers
+    daemons: float  # processor, meanwhile, in Ray's own processes
 
 
 def make_stills(folder: Path, count: int) -> None:
@@ -81,23 +83,31 @@ def measure(start: Callable[[AnnotateCommand], Any], data: Path, out: Path, work
     run = Run(out, data, load_prompts(PROMPTS))
     run.records_dir.mkdir(parents=True)
     before, ready = _processor_s(), time.perf_counter()
-    done = [before]
-    # Ray's processes end with the run: what they took is read with the last unit.
-    executor.run(units, run, seen, lambda _: done.append(_processor_s()))
+    after = before
+
+    def on_step(_: Step) -> None:  # Ray's processes end with the run, so they are asked before
+        nonlocal after
+        after = _processor_s()
+
+    executor.run(units, run, seen, on_step)
     end = time.perf_counter()
-    return Took(end - ready, end - begun, max(done) - before)
+    return Took(end - ready, end - begun, after[0] - before[0], after[1] - before[1])
 
 
-def _processor_s() -> float:
+def _processor_s() -> tuple[float, float]:
+    """Of this process and the workers, and of all others below it."""
     own = psutil.Process()
-    total = 0.0
+    working = others = 0.0
     for process in [own, *own.children(recursive=True)]:
         try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
+            times, command = process.cpu_times(), process.cmdline()
+        except psutil.Error:
             continue
-        total += times.user + times.system
-    return total
+        if process == own or (command and command[0].startswith("ray::_Actor")):
+            working += times.user + times.system
+        else:
+            others += times.user + times.system
+    return working, others
 
 
 def main() -> None:
@@ -116,12 +126,14 @@ def main() -> None:
             for name, (start, workers) in kinds.items():
                 took[name].append(measure(start, data, Path(work) / f"{turn}-{name}", workers))
                 print(turn, name, took[name][-1], flush=True)
-    print("\n| workers | stills / s | with the start | processor, ms / still |\n|---|---|---|---|")
+    print("\n| workers | stills / s | with the start | processor, ms / still | Ray's own, ms / s |")
+    print("|---|---|---|---|---|")
     for name, runs in took.items():
         work_s, whole_s = median(t.work for t in runs), median(t.whole for t in runs)
         cpu_ms = median(t.processor for t in runs) / asked.stills * 1000
         rates = f"{asked.stills / work_s:.2f} | {asked.stills / whole_s:.2f}"
-        print(f"| {name} | {rates} | {cpu_ms:.1f} |")
+        daemons_ms = median(t.daemons / t.work for t in runs) * 1000
+        print(f"| {name} | {rates} | {cpu_ms:.1f} | {daemons_ms:.0f} |")
 
     def ratio(one: str, other: str, of: Callable[[Took], float]) -> float:
         """The median over turns, in each of which both met the same machine."""

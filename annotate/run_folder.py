@@ -50,6 +50,8 @@ class Run:
         missing here is downloaded.
         """
         here, *more = (_brought_here(place) for place in (path, *others))
+        if is_url(path) and not (here / "config.yaml").is_file():
+            raise StorageError(f"{path}: no run folder that `python -m annotate` wrote")
         asked = _read_yaml(here / "config.yaml")
         classes = _read_yaml(here / "classes.yaml")
         run = cls(
@@ -154,7 +156,7 @@ class Run:
             return False
         if not redo:
             raise ChangedError(
-                f"{self.path} holds records that were made otherwise ({difference}); say "
+                f"{self.shown()} holds records that were made otherwise ({difference}); say "
                 "on_change=redo to make them anew, on_change=new to begin a folder beside it, or "
                 "choose another one with out=DIR"
             )

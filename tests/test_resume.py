@@ -320,7 +320,9 @@ def test_a_signal_ends_a_process_that_is_deep_in_foreign_code(number, tmp_path):
         "        told = False\n"
         "        while True:\n"
         "            try:\n"
-        "                told = told or print('busy', flush=True) is None\n"
+        "                if not told:\n"
+        "                    told = True\n"  # first: the signal may come with the line
+        "                    print('busy', flush=True)\n"
         "                ctypes.CDLL(None).sleep(600)\n"
         "            except KeyboardInterrupt:\n"
         "                pass\n"

@@ -154,11 +154,14 @@ class Mirror:
         named = {path.relative_to(self.path).as_posix(): path for path in found}
         return {name: path for name, path in named.items() if _counts(name)}
 
-    def _noted(self, places: Iterable[str]) -> list[str]:
+    def _noted(self, places: Iterable[str]) -> Iterator[str]:
+        """The files that the store is known to hold; only notes of these places are looked at."""
         root = self.path / NOTES
-        found = (path.relative_to(root).as_posix() for path in _files(root))
-        names = [name.removesuffix(".json") for name in found if name.endswith(".json")]
-        return [name for name in names if _within(name, places)]
+        for place in places or ("",):
+            for path in (*_files(root / f"{place}.json"), *_files(root / place)):
+                name = path.relative_to(root).as_posix()
+                if name.endswith(".json"):
+                    yield name.removesuffix(".json")
 
     def _note(self, name: str) -> _Note | None:
         return _Note.read(self._note_path(name))
@@ -181,12 +184,6 @@ class Mirror:
 def _counts(name: str) -> bool:
     """Whether a file belongs to the run: locks, notes and what is being written are hidden."""
     return not any(part.startswith(".") for part in name.split("/"))
-
-
-def _within(name: str, places: Iterable[str]) -> bool:
-    """Whether a name is one of the places, or below one; without places, everything is."""
-    named = tuple(places)
-    return not named or any(name == place or name.startswith(f"{place}/") for place in named)
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -50,6 +50,8 @@ class Run:
         missing here is downloaded.
         """
         here, *more = (_brought_here(place) for place in (path, *others))
+        if is_url(path) and not (here / "config.yaml").is_file():
+            raise StorageError(f"{path}: no run folder that `python -m annotate` wrote")
         asked = _read_yaml(here / "config.yaml")
         classes = _read_yaml(here / "classes.yaml")
         run = cls(
@@ -154,7 +156,7 @@ class Run:
             return False
         if not redo:
             raise ChangedError(
-                f"{self.path} holds records that were made otherwise ({difference}); say "
+                f"{self.shown()} holds records that were made otherwise ({difference}); say "
                 "on_change=redo to make them anew, on_change=new to begin a folder beside it, or "
                 "choose another one with out=DIR"
             )
@@ -213,6 +215,8 @@ class Run:
         for folder in self.unfinished_dir.glob("*"):
             if folder.name not in kept:
                 durable.remove_folder(folder)
+        with suppress(OSError):  # it is in use, or there is none
+            self.unfinished_dir.rmdir()
 
     def source(self, item: str, media: Media) -> Item:
         """An item of the dataset, to be read (`spool.at_hand`)."""

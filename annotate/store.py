@@ -76,7 +76,7 @@ class Store:
         """A small text file. Raises FileNotFoundError, StorageError."""
         files, path = self._at(name)
         said = self._says(name, "cannot read it")
-        return str(_persistently(lambda: files.cat_file(path), said), "utf-8-sig")
+        return str(_persistently(lambda: files.cat_file(path), said, may_miss=True), "utf-8-sig")
 
     def fetch(self, name: str, path: Path) -> None:
         """Copy a file to `path`, whole or not at all. Raises FileNotFoundError, StorageError."""
@@ -91,7 +91,7 @@ class Store:
                 written.unlink(missing_ok=True)
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        _persistently(fetch, self._says(name, "cannot download it"))
+        _persistently(fetch, self._says(name, "cannot download it"), may_miss=True)
 
     def send(self, path: Path, name: str) -> None:
         """Copy `path` to a file of the store, whole or not at all. Raises StorageError."""
@@ -189,16 +189,18 @@ def _protocols(files: Any) -> tuple[str, ...]:
     return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
 
 
-def _persistently(act: Callable[[], T], says: str) -> T:
+def _persistently(act: Callable[[], T], says: str, *, may_miss: bool = False) -> T:
     """What `act` returns, tried again a few times; StorageError when it will not be.
 
-    FileNotFoundError passes: what it means is for the caller to say.
+    With `may_miss`, FileNotFoundError passes: what it means is for the caller to say.
     """
     for wait_s in (*WAITS_S, None):
         try:
             return act()
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            if may_miss:
+                raise
+            raise StorageError(f"{says} ({_reason(error)})") from error
         except Exception as error:  # each store raises what it likes, and most of it passes
             refused = isinstance(error, OSError) and error.errno in _GIVE_UP
             if wait_s is None or refused or isinstance(error, PermissionError):

@@ -16,7 +16,7 @@ import pytest
 
 import annotate
 from annotate import dataset, evaluate, export, job, lease, spool, store
-from annotate.errors import ConfigError, PromptError, StorageError
+from annotate.errors import AnnotateError, ConfigError, PromptError, StorageError
 from annotate.mirror import Mirror
 from annotate.plan import Shard
 from annotate.prompts import load_prompts
@@ -196,6 +196,13 @@ def test_nothing_on_a_store_is_one_line(mixed, place, rest, says):
         dataset.discover(f"{place}{rest}")
     with pytest.raises(ConfigError, match="bucket itself must be named"):
         dataset.discover("s3://*/x.jpg")
+
+
+def test_a_bucket_that_is_not_there_is_one_line(s3, photos):
+    for asked in (("s3://none/x", "memory://out/x"), (str(photos), "s3://none/x")):
+        with pytest.raises(AnnotateError) as caught:
+            run(*asked)
+        assert str(caught.value).startswith(("dataset=s3://none/x: no such", "s3://none/x/.lock: "))
 
 
 def test_class_lists_are_read_from_a_store():
@@ -387,7 +394,7 @@ def test_other_commands_take_urls(photos, local, tmp_path, monkeypatch, capsys):
     assert evaluate._evaluate([f"run={out}", "truth=memory://asked/truth.json"]) == 0
     assert "mask AP" in capsys.readouterr().out
     assert list(annotate.Run.open(out).frames()) == list(Run.open(local).frames())
-    with pytest.raises(StorageError, match=r"config\.yaml: not found"):
+    with pytest.raises(StorageError, match=r"memory://asked/none: no run folder"):
         export._export(["run=memory://asked/none"])
 
 

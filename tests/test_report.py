@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PilImage
+from playwright.sync_api import sync_playwright
 
-from annotate import records, signals
+from annotate import decisions, records, signals
 from annotate.config import ReportCommand, compose, typed
 from annotate.errors import ConfigError, StorageError
 from annotate.report import drift, facts
 from annotate.report.__main__ import _report, write_report
 from annotate.run_folder import Run
 from annotate.types import ClassList, ClassSpec, FrameRecord
+from tests.app_page import CHROMIUM, QUIET
 from tests.test_signals import CLASSES, clip, square, still
 
 
@@ -115,6 +117,20 @@ def test_tracks_are_told_by_their_lengths_and_gaps(tmp_path):
     assert sum(tracks.lengths) == 2
 
 
+def test_what_people_decided_is_counted(tmp_path):
+    run = made(tmp_path / "run", still("1.png", square(5, 5), square(40, 30)), still("2.png"))
+    said = [
+        decisions.Decision(frame_id="1.png", item="1.png", tags=("accept",)),
+        decisions.Decision(frame_id="1.png", item="1.png", instance_id="5-5-0", deleted=True),
+        decisions.Decision(frame_id="1.png", item="1.png", instance_id="40-30-0", class_name="bus"),
+    ]
+    decisions.write(run.reviews_dir, said)
+    signals.write(run, 0.3)
+    got = facts.gather(run, 0.3, signals.read(run), {}, 0)
+    assert got.review == {"instances: decided": 1, "instances: deleted": 1, "pictures: accept": 1}
+    assert "Decided in review" in page_of(tmp_path / "run")
+
+
 def test_names_cannot_break_the_page(tmp_path):
     name = "<script>alert(1)</script> & \"quotes\" 'x' {{ 7 * 7 }}"
     classes = ClassList((ClassSpec(name, (name,)), ClassSpec("bus", ("bus",))))
@@ -170,6 +186,29 @@ def test_scores_that_moved_have_shifted(tmp_path):
     same = drift.compare(run_of("same", 0.82), before, 0.3).classes[0]
     moved = drift.compare(run_of("moved", 0.55), before, 0.3).classes[0]
     assert same.stability < 0.1 and moved.stability > 0.25
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; .ci/run installs one")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_it_light_and_dark_on_any_width(demo_run, width):
+    page_of(demo_run)
+    papers, wrong, asked = set(), [], []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page.on("console", lambda message: wrong.append(message.text))
+            page.on("request", lambda request: asked.append(request.url.partition(":")[0]))
+            page.goto((demo_run / "report.html").as_uri())
+            page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+            page.wait_for_function("[...document.images].every(i => i.complete)")
+            assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert not wrong and set(asked) <= {"file", "data"}
+            papers.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            page.close()
+        browser.close()
+    assert len(papers) == 2
 
 
 def test_the_command(demo_run, tmp_path, capsys):

@@ -33,13 +33,19 @@ def test_it_ships_what_it_needs_and_nothing_else(site):
 def test_it_annotates_from_another_directory(site, demo, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import annotate.config as c;"
-        "assert 'site' in c.__file__, c.__file__; from annotate.__main__ import main; main()"
+        "assert 'site' in c.__file__, c.__file__; from annotate.{} import main; main()"
     )
     still = demo / "stills" / "still_00.png"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(site), f"dataset={still}", "models=tiny",
-         f"prompts={demo}/classes.txt", "out=run"],
+        [sys.executable, "-c", code.format("__main__"), str(site), f"dataset={still}",
+         "models=tiny", f"prompts={demo}/classes.txt", "out=run"],
         cwd=tmp_path, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/exports/coco/instances.json").is_file()
+    reported = subprocess.run(
+        [sys.executable, "-c", code.format("report.__main__"), str(site), "run=run"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert reported.returncode == 0, reported.stderr
+    assert (tmp_path / "run/report.html").is_file()

@@ -43,6 +43,11 @@ def watch() -> None:
     threading.Thread(target=_listen, args=(told, tell), name="interrupt", daemon=True).start()
 
 
+def unwatch() -> None:
+    """From here on a signal is KeyboardInterrupt and no more: where it is the way to end."""
+    signal.set_wakeup_fd(-1)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 

@@ -14,7 +14,7 @@ from bson import ObjectId
 from tqdm import tqdm
 
 from annotate import decisions as decided
-from annotate import durable, signals
+from annotate import durable, interrupt, signals
 from annotate.checks import in_range, one_of
 from annotate.command import DONE, run_command
 from annotate.config import ReviewCommand, compose, folders, typed
@@ -370,8 +370,10 @@ def _wait(dataset: ReviewDataset, port: int) -> None:
     """Show a dataset until Ctrl-C, which is how a review ends."""
     session = dataset.open_app(port=port)
     print(f"the App is at http://{LOOPBACK}:{port} until Ctrl-C; then action=pull", flush=True)
+    interrupt.unwatch()
     with suppress(KeyboardInterrupt):
         session.wait(-1)
+    print("closing the App", flush=True)
 
 
 if __name__ == "__main__":

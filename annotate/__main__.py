@@ -16,9 +16,11 @@ def main() -> None:
 
 
 def _annotate(argv: list[str]) -> int:
-    result = annotate_dataset(typed(compose(argv, "config"), AnnotateCommand))
+    settings = typed(compose(argv, "config"), AnnotateCommand)
+    result = annotate_dataset(settings)
     print(table(result))
-    print(f"look at: {result.run}/contact_sheet.png")
+    if settings.contact_sheet and settings.shard is None:
+        print(f"look at: {result.run}/contact_sheet.png")
     print(f"run: {result.run}")
     return result.exit_code
 

@@ -291,10 +291,11 @@ def command(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_from_another_directory(stills, tmp_path):
     (tmp_path / "classes.txt").write_text("red circle\nblue triangle\n")
-    done = command(
-        "annotate", f"dataset={stills}", "prompts=classes.txt", "models=tiny", cwd=tmp_path
-    )
+    asked = ["annotate", f"dataset={stills}", "prompts=classes.txt", "models=tiny"]
+    done = command(*asked, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
+    assert "look at: runs/stills/contact_sheet.png" in done.stdout
+    assert "look at" not in command(*asked, "contact_sheet=false", cwd=tmp_path).stdout
     assert "gate failed: gates.max_failed is 1, the limit is 0" in done.stdout
     assert "Traceback" not in done.stderr
     again = command(

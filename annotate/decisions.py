@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -211,27 +211,72 @@ def fold(decisions: Iterable[Decision]) -> Decisions:
         else:
             place, key = instances.setdefault(decision.frame_id, {}), decision.instance_id
         place[key] = place[key].then(decision) if key in place else decision
-    tracks: dict[tuple[str, int], Verdict] = {}
-    for frame in instances.values():
-        for decision in frame.values():
-            track = decision.track_id or decision.seen_track
-            verdict = decision.track_verdict
-            if track and verdict and not decision.deleted:
-                key_of_track = (decision.item, track)
-                before = tracks.get(key_of_track)
-                tracks[key_of_track] = max(verdict, before or verdict, key=_WEIGHT.index)
+    tracks = _track_verdicts(d for of_frame in instances.values() for d in of_frame.values())
     ordered = {f: dict(sorted(of_frame.items())) for f, of_frame in instances.items()}
     return Decisions(pictures, ordered, tracks, touched)
 
 
+def _track_verdicts(decisions: Iterable[Decision]) -> dict[tuple[str, int], Verdict]:
+    """By item and track id; a doubt outweighs a yes."""
+    tracks: dict[tuple[str, int], Verdict] = {}
+    for decision in decisions:
+        track = decision.track_id or decision.seen_track
+        verdict = decision.track_verdict
+        if track and verdict and not decision.deleted:
+            key = (decision.item, track)
+            tracks[key] = max(verdict, tracks.get(key, verdict), key=_WEIGHT.index)
+    return tracks
+
+
+def about_tracks(folded: Decisions) -> set[str]:
+    """Frames on which somebody spoke for a whole track; see `checked`."""
+    return {
+        frame_id
+        for frame_id, of_frame in folded.instances.items()
+        if any(d.track_verdict for d in of_frame.values())
+    }
+
+
+def checked(folded: Decisions, records: Iterable[FrameRecord], classes: ClassList) -> Decisions:
+    """Decisions whose verdicts on tracks are about the tracks of this run.
+
+    `records` are those of the frames `about_tracks`. In a run made anew another object may have the
+    number; then the verdict waits, as the decision that it came with.
+    """
+    there = {i.instance_id: i for record in records for i in record.instances}
+    valid = (
+        decision
+        for of_frame in folded.instances.values()
+        for decision in of_frame.values()
+        if decision.added
+        or (
+            (known := there.get(decision.instance_id or "")) is not None
+            and decision.about(known, classes)
+        )
+    )
+    return replace(folded, tracks=_track_verdicts(valid))
+
+
 def read(*folders: Path) -> Iterator[Decision]:
     """The decisions of review folders in the order they were made. Raises StorageError."""
-    for path in (path for folder in folders for path in _part_paths(folder)):
-        try:
-            rows = pq.read_table(path, schema=SCHEMA).to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise StorageError(f"{path}: not readable as decisions ({error})") from error
-        yield from map(_from_row, rows)
+    parts = []
+    for place, folder in enumerate(folders):
+        last = datetime.min.replace(tzinfo=UTC)
+        for path in _part_paths(folder):
+            made = list(_read_part(path))
+            # What was carried on by itself has no time; it follows what it was carried on from.
+            last = max([last, *(d.when for d in made if d.when is not None)])
+            parts.append((last, place, path.name, made))
+    for *_, made in sorted(parts, key=lambda part: part[:3]):
+        yield from made
+
+
+def _read_part(path: Path) -> Iterator[Decision]:
+    try:
+        rows = pq.read_table(path, schema=SCHEMA).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path}: not readable as decisions ({error})") from error
+    return map(_from_row, rows)
 
 
 def write(folder: Path, decisions: Sequence[Decision]) -> Path | None:

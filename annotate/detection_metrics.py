@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,10 +23,15 @@ from scipy.optimize import linear_sum_assignment
 from annotate.errors import ConfigError
 from annotate.run_folder import Run
 from annotate.truth import Truth
-from annotate.types import ClassList, FrameRecord
+from annotate.types import ClassList, FrameRecord, Instance
+from exporters.options import Tally
+from exporters.selection import kept_instances
 
 MATCH_IOU: Final = 0.5
 _AREAS: Final = ("all", "small", "medium", "large")  # pycocotools' ranges: 32 and 96 px squared
+_IOUS: Final = tuple(round(0.5 + 0.05 * n, 2) for n in range(10))
+_SCORED: Final = 100  # instances of a class per image that AP and AR look at, as COCO has it
+_COUNTED: Final = 1000  # that precision and recall look at
 
 Floats = npt.NDArray[np.float64]
 
@@ -76,39 +81,42 @@ def compare(run: Run, truth: Truth) -> Detections:
     ConfigError where run and truth have no class or no frame in common.
     """
     asked = in_common(truth, run.classes)
-    images: list[Mapping[str, Any]] = []
+    images: dict[int, dict[str, Any]] = {}
     item_of: dict[int, str] = {}
-    found: list[dict[str, Any]] = []
+    found: dict[int, list[dict[str, Any]]] = {category: [] for category in asked.values()}
     for record, image in truth.judged(run):
-        images.append(image)
+        images[image["id"]] = {"id": image["id"], "width": record.width, "height": record.height}
         item_of[image["id"]] = record.item
-        found += _results(record, image, run.classes.names, asked)
+        for result in _results(record, image, run.classes, asked):
+            found[result["category_id"]].append(result)
     if not images:
         some = next(iter(truth.images), "none")
         raise ConfigError(
             f"{truth.source}: has no frame of the run; its frames have names such as {some!r}, "
             "which must be those of the run's frames (frame_id, else file_name)"
         )
-    document = {
-        "images": [{k: i[k] for k in ("id", "width", "height")} for i in images],
-        "annotations": [dict(o) for i in images for o in truth.objects_of(i)],
-        "categories": [{"id": n, "name": name} for name, n in truth.classes.items()],
-    }
+    objects: dict[int, list[dict[str, Any]]] = {category: [] for category in asked.values()}
+    for o in (o for number in images for o in truth.objects.get(number, ())):
+        if o["category_id"] in objects:
+            objects[o["category_id"]].append(dict(o))
     kinds = ("bbox", "segm") if truth.has_masks else ("bbox",)
-    scorers = {kind: _scorer(document, found, kind, sorted(asked.values())) for kind in kinds}
+    curves: dict[str, list[_Curves]] = {kind: [] for kind in kinds}
+    judged: dict[str, Judged] = {}
+    # Class by class, on the images it is in: pycocotools keeps something of every image and class.
+    for name, category in asked.items():
+        for kind in kinds:
+            scorer = _scorer(images, objects[category], found[category], kind, category)
+            curves[kind].append(_Curves.of(scorer))
+            if kind == kinds[-1]:
+                judged[name] = _judged(scorer, item_of)
     return Detections(
         frames=len(images),
-        overall={kind: _figures(scorer, slice(None)) for kind, scorer in scorers.items()},
+        overall={kind: _figures(of_kind) for kind, of_kind in curves.items()},
         per_class={
-            name: {
-                kind: _figures(scorer, scorer.params.catIds.index(category))
-                for kind, scorer in scorers.items()
-            }
-            for name, category in asked.items()
+            name: {kind: _figures([of_kind[row]]) for kind, of_kind in curves.items()}
+            for row, name in enumerate(asked)
         },
-        judged={
-            name: _judged(scorers[kinds[-1]], category, item_of) for name, category in asked.items()
-        },
+        judged=judged,
     )
 
 
@@ -125,56 +133,82 @@ def in_common(truth: Truth, classes: ClassList) -> dict[str, int]:
 
 
 def _results(
-    record: FrameRecord, image: Mapping[str, Any], names: Sequence[str], asked: Mapping[str, int]
-) -> list[dict[str, Any]]:
-    """The instances of a record as COCO results."""
-    results = []
+    record: FrameRecord, image: Mapping[str, Any], classes: ClassList, asked: Mapping[str, int]
+) -> Iterator[dict[str, Any]]:
+    """The instances of a record as COCO results; `exported`: no limit of area keeps one back."""
     for i in record.instances:
-        if (category := asked.get(names[i.class_id])) is None:
+        if (category := asked.get(classes.names[i.class_id])) is None:
             continue
+        spec = classes.classes[i.class_id]
+        low, high = spec.min_area or 0, spec.max_area or float("inf")
         x0, y0, x1, y1 = i.box_xyxy
-        results.append(
-            {
-                "image_id": image["id"],
-                "category_id": category,
-                "score": i.score,
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "segmentation": {
-                    "size": list(i.mask.size_hw),
-                    "counts": i.mask.counts.encode("ascii"),
-                },
-            }
+        yield {
+            "image_id": image["id"],
+            "category_id": category,
+            "score": i.score,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "segmentation": {
+                "size": list(i.mask.size_hw),
+                "counts": i.mask.counts.encode("ascii"),
+            },
+            "exported": low <= i.area <= high,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Curves:
+    """What pycocotools accumulated of one class; -1 where the truth has nothing."""
+
+    precision: Floats  # (iou, recall, area)
+    recall: Floats  # (iou, area)
+
+    @classmethod
+    def of(cls, scorer: Any) -> _Curves:
+        at = scorer.params.maxDets.index(_SCORED)
+        return cls(
+            np.asarray(scorer.eval["precision"])[:, :, 0, :, at],
+            np.asarray(scorer.eval["recall"])[:, 0, :, at],
         )
-    return results
 
 
 def _scorer(
-    document: dict[str, Any], found: Sequence[dict[str, Any]], kind: str, categories: Sequence[int]
+    images: Mapping[int, dict[str, Any]],
+    objects: Sequence[dict[str, Any]],
+    found: Sequence[dict[str, Any]],
+    kind: str,
+    category: int,
 ) -> Any:
-    """pycocotools' COCOeval, accumulated."""
+    """pycocotools' COCOeval of one class, accumulated."""
+    there = sorted({o["image_id"] for o in (*objects, *found)})
+    document = {
+        "images": [images[number] for number in there],
+        "annotations": objects,
+        "categories": [{"id": category, "name": ""}],
+    }
+    # Given both, loadRes takes the area of the box for that of the mask.
+    other = "segmentation" if kind == "bbox" else "bbox"
     with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
         truth = COCO()
         truth.dataset = document
         truth.createIndex()
         results = COCO()
-        # A copy: loadRes adds keys of one kind that would mislead the other.
         if found:
-            results = truth.loadRes([dict(f) for f in found])
+            results = truth.loadRes([{k: v for k, v in f.items() if k != other} for f in found])
         else:  # loadRes takes no empty list
             results.dataset = {**document, "annotations": []}
             results.createIndex()
         scorer = COCOeval(truth, results, kind)
-        scorer.params.catIds = list(categories)
+        scorer.params.catIds = [category]
+        scorer.params.maxDets = [1, 10, _SCORED, _COUNTED]
         scorer.evaluate()
         scorer.accumulate()
     return scorer
 
 
-def _figures(scorer: Any, category: int | slice) -> AveragePrecision:
-    """Figures of one class, or over all; pycocotools marks what the truth does not have with -1."""
-    precision = scorer.eval["precision"][:, :, category][..., -1]  # (iou, recall, [class,] area)
-    recall = scorer.eval["recall"][:, category][..., -1]
-    ious = np.round(scorer.params.iouThrs, 2)
+def _figures(classes: Sequence[_Curves]) -> AveragePrecision:
+    """Figures over some classes, as pycocotools sums them up."""
+    precision = np.stack([c.precision for c in classes])  # (class, iou, recall, area)
+    recall = np.stack([c.recall for c in classes])
 
     def mean(values: Floats) -> float:
         known = values[values > -1]
@@ -182,8 +216,8 @@ def _figures(scorer: Any, category: int | slice) -> AveragePrecision:
 
     return AveragePrecision(
         ap=mean(precision[..., 0]),
-        ap50=mean(precision[ious == 0.5][..., 0]),
-        ap75=mean(precision[ious == 0.75][..., 0]),
+        ap50=mean(precision[:, _IOUS.index(0.5), :, 0]),
+        ap75=mean(precision[:, _IOUS.index(0.75), :, 0]),
         ap_small=mean(precision[..., _AREAS.index("small")]),
         ap_medium=mean(precision[..., _AREAS.index("medium")]),
         ap_large=mean(precision[..., _AREAS.index("large")]),
@@ -191,22 +225,20 @@ def _figures(scorer: Any, category: int | slice) -> AveragePrecision:
     )
 
 
-def _judged(scorer: Any, category: int, item_of: Mapping[int, str]) -> Judged:
-    """What pycocotools matched at IoU 0.50, over objects of all sizes."""
+def _judged(scorer: Any, item_of: Mapping[int, str]) -> Judged:
+    """What pycocotools matched at IoU 0.50, over objects of all sizes, which it lists first."""
     scores: list[float] = []
     right: list[bool] = []
     items: list[str] = []
     truth: dict[str, int] = {}
-    everything = list(scorer.params.areaRng[0])
-    for of_image in scorer.evalImgs:
-        if of_image is None or of_image["category_id"] != category:
-            continue
-        if list(of_image["aRng"]) != everything:
+    for of_image in scorer.evalImgs[: len(scorer.params.imgIds)]:
+        if of_image is None:
             continue
         item = item_of[of_image["image_id"]]
         truth[item] = truth.get(item, 0) + int((np.array(of_image["gtIgnore"]) == 0).sum())
+        exported = [scorer.cocoDt.anns[number]["exported"] for number in of_image["dtIds"]]
         # What lies on a crowd is neither right nor wrong.
-        counts = ~np.asarray(of_image["dtIgnore"][0], bool)
+        counts = ~np.asarray(of_image["dtIgnore"][0], bool) & np.array(exported, bool)
         scores += np.array(of_image["dtScores"])[counts].tolist()
         right += (np.array(of_image["dtMatches"][0])[counts] > 0).tolist()
         items += [item] * int(counts.sum())
@@ -254,12 +286,10 @@ def rates(judged: Judged, threshold: float) -> Rates:
     return Rates(judged.objects, int(kept.sum()), int(judged.right[kept].sum()))
 
 
-def confusion(
-    run: Run, truth: Truth, limits: Sequence[float]
-) -> tuple[list[str], npt.NDArray[np.int64]]:
+def confusion(run: Run, truth: Truth, threshold: float) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Class names, and counts (truth, found) of matches at IoU 0.50; the last row and column: none.
 
-    `limits` is the export threshold per class. Within a frame pairs of one class come first, then
+    Counted is what an export at `threshold` has. Within a frame pairs of one class come first, then
     what is left is paired across classes, the largest overlap in sum.
     """
     names = [name for name in run.classes.names if name in truth.classes]
@@ -267,30 +297,44 @@ def confusion(
     column_of = {run.classes.names.index(name): row for row, name in enumerate(names)}
     counts = np.zeros((len(names) + 1, len(names) + 1), np.int64)
     for record, image in truth.judged(run):
-        objects = [
-            o for o in truth.objects_of(image) if o["category_id"] in row_of and not o["iscrowd"]
-        ]
-        found = [
-            i
-            for i in record.instances
-            if i.class_id in column_of and np.float32(i.score) >= np.float32(limits[i.class_id])
-        ]
+        known = [o for o in truth.objects_of(image) if o["category_id"] in row_of]
+        objects = [o for o in known if not o["iscrowd"]]
+        kept = kept_instances(record, run.classes, threshold, Tally())
+        found = [i for i in kept if i.class_id in column_of]
         rows = np.array([row_of[o["category_id"]] for o in objects], int)
         columns = np.array([column_of[i.class_id] for i in found], int)
-        pairs = best_pairs(
-            _ious(objects, found, masks=truth.has_masks), rows[:, None] == columns[None]
-        )
+        ious = _ious(objects, found, masks=truth.has_masks)
+        pairs = best_pairs(ious, rows[:, None] == columns[None])
         for one, other in pairs:
             counts[rows[one], columns[other]] += 1
         missed = np.delete(rows, [one for one, _ in pairs])
-        alone = np.delete(columns, [other for _, other in pairs])
         counts[:, -1] += np.bincount(missed, minlength=len(counts))
-        counts[-1] += np.bincount(alone, minlength=len(counts))
+        crowds = [o for o in known if o["iscrowd"]]
+        alone = ~on_crowds(crowds, found, masks=truth.has_masks)
+        alone[[other for _, other in pairs]] = False
+        counts[-1] += np.bincount(columns[alone], minlength=len(counts))
     return names, counts
 
 
-def _ious(objects: Sequence[Mapping[str, Any]], found: Sequence[Any], *, masks: bool) -> Floats:
-    """IoU (objects, found) of masks, or of boxes where the truth has no masks."""
+def on_crowds(
+    crowds: Sequence[Mapping[str, Any]], found: Sequence[Instance], *, masks: bool
+) -> npt.NDArray[np.bool_]:
+    """Which instances (n,) lie on a crowd of the truth by half or more."""
+    inside = _ious(crowds, found, masks=masks, crowds=True)
+    return np.asarray((inside >= MATCH_IOU).any(0), bool)
+
+
+def _ious(
+    objects: Sequence[Mapping[str, Any]],
+    found: Sequence[Instance],
+    *,
+    masks: bool,
+    crowds: bool = False,
+) -> Floats:
+    """IoU (objects, found) of masks, or of boxes where the truth has no masks.
+
+    With `crowds` it is the share of what was found that lies in the object.
+    """
     if not objects or not found:
         return np.zeros((len(objects), len(found)))
     if masks:
@@ -302,7 +346,7 @@ def _ious(objects: Sequence[Mapping[str, Any]], found: Sequence[Any], *, masks: 
         edges = np.array([i.box_xyxy for i in found], float)
         shapes = np.concatenate([edges[:, :2], edges[:, 2:] - edges[:, :2]], 1)
         truth = np.array([o["bbox"] for o in objects], float)
-    return np.asarray(coco_mask.iou(shapes, truth, [0] * len(objects)), float).T
+    return np.asarray(coco_mask.iou(shapes, truth, [int(crowds)] * len(objects)), float).T
 
 
 def best_pairs(ious: Floats, same_class: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

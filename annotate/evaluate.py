@@ -5,24 +5,33 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pycocotools import mask as coco_mask
 
 from annotate import durable, thresholds
 from annotate.command import run_command
 from annotate.config import EvaluateCommand, compose, folders, typed
-from annotate.detection_metrics import AveragePrecision, Rates, compare, confusion, rates
+from annotate.detection_metrics import (
+    AveragePrecision,
+    Rates,
+    compare,
+    confusion,
+    on_crowds,
+    rates,
+)
+from annotate.errors import ConfigError
 from annotate.run_folder import Run
 from annotate.thresholds import Suggested
 from annotate.tracking_metrics import TrackedMask, TrackingScores, combine, count_video
 from annotate.truth import Truth, mask_of, read_mapping, read_truth
 from annotate.types import FrameRecord
+from exporters.options import Tally
+from exporters.selection import kept_instances
 
 KINDS = {"bbox": "box", "segm": "mask"}
 CURVE = tuple(round(0.05 * n, 2) for n in range(1, 20))  # thresholds
@@ -84,7 +93,7 @@ def evaluate(
     found = compare(run, truth)
     limits = _limits(run, threshold)
     by_name = dict(zip(run.classes.names, limits, strict=True))
-    names, counts = confusion(run, truth, limits)
+    names, counts = confusion(run, truth, threshold)
     tracking = tracking_scores(run, truth, threshold)
     suggested = None
     if suggestion is not None:
@@ -115,32 +124,50 @@ def tracking_scores(run: Run, truth: Truth, threshold: float) -> tuple[TrackingS
     """Scores of the run's tracks and the number of videos; None where truth and run share none.
 
     What counts is what an export has: instances from `threshold` on, or from that of their class.
-    Judged are the frames that both have; truth gives them a `video_id`, and objects a `track_id`.
+    Judged are the frames that both have, by the classes that both have; truth gives frames a
+    `video_id`, and objects masks and a `track_id`. Crowds are neither missed nor wrongly found.
+    Raises ConfigError where the truth has a track twice in a frame.
     """
-    limits = _limits(run, threshold)
     names = run.classes.names
+    asked = {truth.classes[name] for name in names if name in truth.classes}
+    if not any(_trackable(o, asked) for of_image in truth.objects.values() for o in of_image):
+        return None
 
     def compared(
         frames: Iterator[tuple[FrameRecord, Mapping[str, Any]]],
     ) -> Iterator[tuple[list[TrackedMask], list[TrackedMask]]]:
         for record, image in frames:
+            known = truth.objects_of(image)
+            kept = list(kept_instances(record, run.classes, threshold, Tally()))
+            crowds = [o for o in known if o["iscrowd"] and o["category_id"] in asked]
+            ignored = on_crowds(crowds, kept, masks=truth.has_masks)
             yield (
                 [
                     TrackedMask(o["track_id"], o["category_id"], mask_of(o))
-                    for o in truth.objects_of(image)
-                    if "track_id" in o and "segmentation" in o
+                    for o in known
+                    if _trackable(o, asked)
                 ],
                 [
                     TrackedMask(i.track_id, category, i.mask)
-                    for i in record.instances
-                    if _counts(i.score, limits[i.class_id])
+                    for i, on_crowd in zip(kept, ignored, strict=True)
+                    if not on_crowd
                     and (category := truth.classes.get(names[i.class_id])) is not None
                 ],
             )
 
     judged = ((r, image) for r, image in truth.judged(run) if "video_id" in image)
-    videos = [count_video(compared(frames)) for _, frames in groupby(judged, lambda f: f[0].item)]
+    by_video = groupby(judged, lambda f: f[0].item)
+    try:
+        videos = [count_video(compared(frames)) for _, frames in by_video]
+    except ValueError as error:
+        raise ConfigError(f"{truth.source}: {error}") from error
     return (combine(videos), len(videos)) if videos else None
+
+
+def _trackable(annotation: Mapping[str, Any], asked: Collection[int]) -> bool:
+    """Whether an object of the truth is one that tracks are judged by."""
+    told = "track_id" in annotation and "segmentation" in annotation
+    return told and annotation["category_id"] in asked and not annotation["iscrowd"]
 
 
 def agreeing_instances(run: Run, truth: Truth, *, iou: float) -> frozenset[str]:
@@ -161,11 +188,6 @@ def agreeing_instances(run: Run, truth: Truth, *, iou: float) -> frozenset[str]:
 def _limits(run: Run, threshold: float) -> list[float]:
     """The export threshold of each class."""
     return [threshold if c.threshold is None else c.threshold for c in run.classes.classes]
-
-
-def _counts(score: float, limit: float) -> bool:
-    # Scores are stored as float32, in which 0.9 is a little less than 0.9.
-    return bool(np.float32(score) >= np.float32(limit))
 
 
 def _shares(counted: Rates) -> dict[str, float]:

@@ -54,12 +54,15 @@ def repeated(hashes: Iterable[tuple[str, int | None]]) -> Iterator[str]:
 
 
 def difference_hash(grey: Image) -> int | None:
-    """64 bits of a grey picture (h, w): whether brightness rises from pixel to pixel of 9 x 8."""
+    """64 bits of a grey picture (h, w): whether brightness rises from pixel to pixel of 9 x 8.
+
+    Bits of neighbours lie in different bands: else all pictures with a white top would share one.
+    """
     small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
     if small.std() < _FLAT:
         return None
-    bits = np.packbits(small[:, 1:] > small[:, :-1])
-    return int.from_bytes(bits.tobytes(), "big")
+    rises = (small[:, 1:] > small[:, :-1]).reshape(-1, _BANDS).T
+    return int.from_bytes(np.packbits(rises.ravel()).tobytes(), "big")
 
 
 def _hashed(run: Run, items: Iterable[str]) -> Iterator[tuple[str, int | None]]:

@@ -116,6 +116,8 @@ def _tracks(
         if item not in items:
             continue
         raw = [r for r in rows if r.status == "ok"]
+        if not raw:
+            continue
         records = [folded.apply(r, run.classes).record for r in raw]
         for track_id in sorted(t for i, t in due if i == item):
             carrier = _Carrier(run, raw, records, track_id, memory, rules)
@@ -271,6 +273,7 @@ class _Carrier:
             mask=cut.mask,
             box_only=False,
             added=True,
+            deleted=False,  # whatever was carried here before
             by="propagation",
         )
 

@@ -266,7 +266,10 @@ class Run:
 
     def decisions(self) -> Decisions:
         """What people decided about the records; `frames` gives these as they were made."""
-        return decisions.fold(self.reviews())
+        folded = decisions.fold(self.reviews())
+        if frame_ids := decisions.about_tracks(folded):
+            folded = decisions.checked(folded, self.some_frames(frame_ids), self.classes)
+        return folded
 
     def reviews(self) -> Iterator[Decision]:
         """Every decision by itself, in the order they were made."""

@@ -18,7 +18,7 @@ from annotate.run_folder import Run
 from annotate.store import is_url, read_text
 from annotate.types import FrameRecord, Rle
 from exporters.options import Tally
-from exporters.selection import kept_instances
+from exporters.selection import Selection, kept_instances
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,18 +33,24 @@ class Truth:
     classes: Mapping[str, int]  # name -> category id
     images: Mapping[str, Mapping[str, Any]]  # by frame_id, else file_name
     objects: Mapping[int, Sequence[Mapping[str, Any]]]  # by image id
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether objects have masks, not boxes alone."""
-        return all("segmentation" in o for objects in self.objects.values() for o in objects)
+    has_masks: bool  # objects have masks, not boxes alone
 
     def judged(self, run: Run) -> Iterator[tuple[FrameRecord, Mapping[str, Any]]]:
-        """The records of frames that both have, each with the truth's image."""
+        """The records of frames that both have, each with the truth's image.
+
+        Raises ConfigError where they are not of one size: boxes and masks could not be compared.
+        """
         for record in run.frames():
             image = self.images.get(record.frame_id)
-            if image is not None and record.status == "ok":
-                yield record, image
+            if image is None or record.status != "ok":
+                continue
+            size = image.get("width", record.width), image.get("height", record.height)
+            if size != (record.width, record.height):
+                raise ConfigError(
+                    f"{self.source}: {record.frame_id} is {size[0]}x{size[1]} there and "
+                    f"{record.width}x{record.height} in the run (upright): not the same pictures"
+                )
+            yield record, image
 
     def objects_of(self, image: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         """The annotations of an image."""
@@ -65,7 +71,7 @@ def read_truth(
         document = _read_document(source)
     try:
         return _truth(document, str(source), mapping or {})
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # pycocotools raises plain ones
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise ConfigError(f"truth={source}: not a COCO instances json ({reason})") from error
 
@@ -144,8 +150,10 @@ def _document_of(run: Run, threshold: float) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     videos: dict[str, int] = {}
-    for record in run.frames():
-        if record.status != "ok":
+    selection = Selection(run, "all", Tally())  # with what a review decided
+    for row in run.frames():
+        record = selection.take(row)
+        if record is None or record.status != "ok":
             continue
         image: dict[str, Any] = {
             "id": len(images) + 1,
@@ -175,8 +183,12 @@ def _truth(document: Mapping[str, Any], source: str, mapping: Mapping[str, str |
         if name is not None:
             # Several classes of the truth may be one of the run.
             renamed[category["id"]] = classes.setdefault(name, category["id"])
-    images = {i.get("frame_id") or i["file_name"]: i for i in document["images"]}
-    by_id = {image["id"]: image for image in images.values()}
+    # Some dialects number the frames of a video there.
+    images = {
+        frame_id if isinstance(frame_id := i.get("frame_id"), str) else i["file_name"]: i
+        for i in document["images"]
+    }
+    by_id = {image["id"]: image for image in document["images"]}
     objects: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for number, annotation in enumerate(document["annotations"], start=1):
         if annotation["category_id"] in renamed:
@@ -184,7 +196,8 @@ def _truth(document: Mapping[str, Any], source: str, mapping: Mapping[str, str |
             tidy = _tidy(annotation, image) | {"id": number}
             tidy["category_id"] = renamed[annotation["category_id"]]
             objects[image["id"]].append(tidy)
-    return Truth(source, classes, images, dict(objects))
+    has_masks = all("segmentation" in o for of_image in objects.values() for o in of_image)
+    return Truth(source, classes, images, dict(objects), has_masks)
 
 
 def _tidy(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,6 +223,10 @@ def _tidy(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, 
 def _run_lengths(shape: Any, image: Mapping[str, Any]) -> dict[str, Any]:
     """Polygons, or run lengths compressed or not, as pycocotools' compressed ones."""
     size_hw = image["height"], image["width"]
+    if isinstance(shape, list):
+        # Fewer than three corners enclose nothing, and four numbers would be taken for a box.
+        rings = [ring for ring in shape if len(ring) >= 6]
+        shape = rings or [[0.0] * 6]
     if isinstance(shape, list) or isinstance(shape["counts"], list):
         encoded = coco_mask.frPyObjects(shape, *size_hw)
         merged = coco_mask.merge(encoded) if isinstance(encoded, list) else encoded

@@ -64,8 +64,10 @@ def pycocotools(ours: dict, truth: Path, kind: str, folder: Path) -> list[float]
     category = {c["name"]: c["id"] for c in expected["categories"]}
     names = {c["id"]: c["name"] for c in ours["categories"]}
     images = {i["id"]: number[i["frame_id"]] for i in ours["images"]}
+    # Given both, loadRes would take the area of the box for that of the mask.
+    shape = "bbox" if kind == "bbox" else "segmentation"
     results = [
-        {k: a[k] for k in ("bbox", "segmentation", "score")}
+        {k: a[k] for k in (shape, "score")}
         | {"image_id": images[a["image_id"]], "category_id": category[names[a["category_id"]]]}
         for a in ours["annotations"]
     ]

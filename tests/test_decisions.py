@@ -104,6 +104,32 @@ def test_what_was_drawn_is_added_and_can_be_deleted():
     assert applied(PICTURE, drawn, gone).conflicts == ()
 
 
+def test_a_verdict_on_a_track_waits_where_the_number_is_anothers_now(tmp_path: Path):
+    run = Run.start(tmp_path, tmp_path, CLASSES, {})
+    clip = [frame(t, instance(f"clip.mp4#{t:06d}:1", LEFT, track=1)) for t in range(3)]
+    records.write_part(run.records_dir, "part-0", clip)
+    tag = about("clip.mp4#000001:1", tags=("reject-track",), seen_track=1)
+    decisions.write(run.reviews_dir, [tag])
+    assert run.decisions().tracks == {("clip.mp4", 1): "reject"}
+    anew = [frame(t, instance(f"clip.mp4#{t:06d}:1", RIGHT, track=1)) for t in range(3)]
+    records.write_part(run.records_dir, "part-0", anew)
+    assert run.decisions().tracks == {}
+    (conflict,) = run.decisions().conflicts(run.frames(), CLASSES)
+    assert "another object" in conflict
+
+
+def test_the_last_word_counts_whichever_folder_it_is_in(tmp_path: Path):
+    def said(tag: str, day: int) -> list[Decision]:
+        when = datetime(2026, 1, day, tzinfo=UTC)
+        return [Decision(frame_id="a.png", item="a.png", tags=(tag,), when=when)]
+
+    decisions.write(tmp_path / "one", said("accept", 2))
+    decisions.write(tmp_path / "two", said("reject", 1))
+    decisions.write(tmp_path / "two", [about("a.png:0", mask=mask(*LEFT), by="propagation")])
+    read = list(decisions.read(tmp_path / "one", tmp_path / "two"))
+    assert [d.tags for d in read] == [("reject",), None, ("accept",)]
+
+
 def test_a_tag_can_speak_for_a_whole_track():
     clip = [frame(t, instance(f"clip.mp4#{t:06d}:1", LEFT, track=1)) for t in range(3)]
     folded = decisions.fold([about("clip.mp4#000001:1", tags=("reject-track",), seen_track=1)])

@@ -2,21 +2,24 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from annotate import decisions, records
 from annotate import evaluate as command
-from annotate import records
+from annotate.decisions import Decision
 from annotate.detection_metrics import Judged, compare, confusion, rates
 from annotate.errors import ConfigError
 from annotate.evaluate import evaluate
 from annotate.prompts import load_prompts
 from annotate.run_folder import Run
 from annotate.thresholds import suggest
-from annotate.truth import mask_of, read_mapping, read_truth
+from annotate.truth import Truth, mask_of, read_mapping, read_truth
+from annotate.types import ClassList
 from tests import reference
 from tests.test_signals import CLASSES, H, W, clip, square, still
 
@@ -105,7 +108,7 @@ def test_confusion_pairs_each_object_once_and_its_own_class_first(tmp_path):
     truth = read_truth(
         coco(tmp_path / "t.json", [image(1, "a.png"), image(2, "b.png")], objects), threshold=0.3
     )
-    names, counts = confusion(run, truth, [0.3, 0.3])
+    names, counts = confusion(run, truth, 0.3)
     assert names == ["car", "bus"]
     # a.png: the car is found (and a bus on it alone), another is taken for a bus; b.png: a bus is
     # missed, and a car seen where there is nothing.
@@ -118,6 +121,94 @@ def test_a_crowd_is_neither_missed_nor_wrongly_found(tmp_path):
     truth = read_truth(coco(tmp_path / "t.json", [image(1, "a.png")], objects), threshold=0.3)
     counted = rates(compare(run, truth).judged["car"], 0.3)
     assert (counted.objects, counted.found, counted.right) == (1, 1, 1)
+
+
+def tracked(tmp_path, *annotations: dict) -> Truth:
+    images = [image(t + 1, f"v.mp4#{t:06d}", frame_id=f"v.mp4#{t:06d}", video_id=1) for t in (0, 1)]
+    return read_truth(coco(tmp_path / "t.json", images, list(annotations)), threshold=0.3)
+
+
+def test_tracks_are_judged_by_the_classes_that_were_asked_for_and_not_by_crowds(tmp_path):
+    shown = [square(5, 5, track=1), square(50, 5, track=2)]
+    only_cars = ClassList(CLASSES.classes[:1])
+    run = Run.start(tmp_path / "run", tmp_path, only_cars, {})
+    records.write_part(run.records_dir, "part-000000", clip(shown, shown))
+    both = (1, 2)
+    cars = [outlined(t, 5, 5, track_id=1) for t in both]
+    crowd = [outlined(t, 45, 2, side=30, track_id=8, iscrowd=1) for t in both]
+    buses = [outlined(t, 5, 35, category=2, track_id=9) for t in both]
+    scores, videos = command.tracking_scores(run, tracked(tmp_path, *cars, *crowd, *buses), 0.3)
+    assert videos == 1 and scores.hota == scores.idf1 == 1.0
+    assert command.tracking_scores(run, tracked(tmp_path, *buses), 0.3) is None
+    untold = [outlined(t, 5, 5) for t in both]
+    assert command.tracking_scores(run, tracked(tmp_path, *untold), 0.3) is None
+    with pytest.raises(ConfigError, match="truth has a track id twice"):
+        command.tracking_scores(run, tracked(tmp_path, *cars, *cars), 0.3)
+
+
+def test_what_an_export_leaves_out_for_its_size_is_not_found(tmp_path):
+    sized = ClassList((replace(CLASSES.classes[0], min_area=100),))
+    run = Run.start(tmp_path / "run", tmp_path, sized, {})
+    frame = still("a.png", square(5, 5), square(50, 30, 5))
+    records.write_part(run.records_dir, "part-000000", [frame])
+    path = coco(tmp_path / "t.json", [image(1, "a.png")], [outlined(1, 5, 5)])
+    result = evaluate(run, read_truth(path, threshold=0.3), 0.3)
+    assert (result.rates.found, result.rates.right) == (1, 1)
+    assert result.confusion == [[1, 0], [0, 0]]
+
+
+def test_all_of_a_crowded_picture_counts(tmp_path):
+    corners = [(x, y) for x in range(0, 75, 5) for y in range(0, 55, 5)]
+    assert len(corners) > 150
+    run = made(tmp_path, still("a.png", *(square(x, y, 3) for x, y in corners)))
+    objects = [outlined(1, x, y, side=3) for x, y in corners]
+    truth = read_truth(coco(tmp_path / "t.json", [image(1, "a.png")], objects), threshold=0.3)
+    result = evaluate(run, truth, 0.3)
+    assert result.rates.right == result.confusion[0][0] == len(corners)
+
+
+def test_a_crowd_is_no_wrong_find_in_the_confusion_either(tmp_path):
+    run = made(tmp_path, still("a.png", square(5, 5), square(40, 30)))
+    objects = [outlined(1, 5, 5), outlined(1, 38, 28, side=24, iscrowd=1)]
+    truth = read_truth(coco(tmp_path / "t.json", [image(1, "a.png")], objects), threshold=0.3)
+    assert confusion(run, truth, 0.3)[1].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_a_reviewed_run_is_truth_as_its_export_is(tmp_path):
+    run = made(tmp_path, still("a.png", square(5, 5), square(50, 30)), still("b.png"))
+    said = [
+        Decision(frame_id="a.png", item="a.png", instance_id="50-30-0", deleted=True),
+        Decision(frame_id="b.png", item="b.png", tags=("reject",)),
+    ]
+    decisions.write(run.reviews_dir, said)
+    truth = read_truth(run.path, threshold=0.3)
+    assert list(truth.images) == ["a.png"]
+    assert len(truth.objects_of(truth.images["a.png"])) == 1
+
+
+def test_truth_of_another_size_is_refused(tmp_path):
+    run = made(tmp_path, still("a.png", square(5, 5)))
+    turned = image(1, "a.png") | {"width": H, "height": W}
+    truth = read_truth(coco(tmp_path / "t.json", [turned], [outlined(1, 5, 5)]), threshold=0.3)
+    with pytest.raises(ConfigError, match=r"a\.png is 60x80 there and 80x60 in the run"):
+        compare(run, truth)
+
+
+def test_odd_truth_is_read_for_what_it_is(tmp_path):
+    run = made(tmp_path, still("a.png", square(5, 5)), still("b.png"))
+    bare = [
+        {"id": 1, "file_name": "a.png", "frame_id": 0},
+        {"id": 2, "file_name": "b.png", "frame_id": 0},
+    ]
+    boxes = [{"image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 20]}]
+    found = compare(run, read_truth(coco(tmp_path / "t.json", bare, boxes), threshold=0.3))
+    assert found.frames == 2 and found.overall["bbox"].ap == pytest.approx(1.0)
+    flat = [
+        outlined(1, 5, 5),
+        {"image_id": 1, "category_id": 1, "segmentation": [[3, 4], [1, 2, 3, 4]]},
+    ]
+    path = coco(tmp_path / "t.json", [image(1, "a.png")], flat)
+    assert rates(compare(run, read_truth(path, threshold=0.3)).judged["car"], 0.3).right == 1
 
 
 def test_boxes_alone_are_enough(tmp_path):
@@ -169,8 +260,6 @@ def test_youtube_vis_is_read_frame_by_frame(tmp_path):
 
 
 def _renamed(record, item: str):
-    from dataclasses import replace
-
     return replace(record, item=item, frame_id=f"{item}#{record.frame_index:06d}")
 
 

@@ -1,5 +1,6 @@
 """Signals point at what is wrong: planted errors one by one, and real ones of a tiny run."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +162,17 @@ def test_three_bits_are_alike_and_four_are_not():
     base = 0x0123456789ABCDEF
     near, far = base ^ 0x8000_0000_0001_0001, base ^ 0x8001_0001_0001_0000
     assert list(lookalikes.repeated([("a", base), ("b", near), ("c", far)])) == ["b"]
+
+
+def test_pictures_on_white_do_not_share_a_band():
+    rng = np.random.default_rng(1)
+    shared: Counter[tuple[int, int]] = Counter()
+    for _ in range(300):
+        grey = np.full((64, 72), 255, np.uint8)
+        grey[:32] = np.kron(rng.integers(0, 256, (4, 9)), np.ones((8, 8))).astype(np.uint8)
+        value = lookalikes.difference_hash(grey)
+        shared.update((band, value >> (16 * band) & 0xFFFF) for band in range(4))
+    assert max(shared.values()) < 30
 
 
 def test_a_run_without_signals_says_so(tmp_path):

@@ -216,7 +216,9 @@ def run(tmp_path: Path) -> Run:
     )
     run = Run.start(tmp_path / "run", tmp_path, classes, {})
     truth: dict[str, list[Any]] = {
-        "images": [{"id": 99, "file_name": "s.png", "frame_id": "s.png", "height": 1, "width": 1}],
+        "images": [
+            {"id": 99, "file_name": "s.png", "frame_id": "s.png", "height": 20, "width": 60}
+        ],
         "annotations": [],
         "videos": [{"id": 1, "name": "a.mp4"}, {"id": 2, "name": "b.mp4"}],
         "categories": [{"id": 7, "name": "dog"}, {"id": 5, "name": "car"}],

@@ -193,7 +193,10 @@ def gather(
         name=run.path.resolve().name,
         asked=yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8")),
         weights=run.weights(),
-        versions={p: version(p) for p in ("annotate", "torch", "transformers", "sam2")},
+        versions={
+            "annotate": version("annotate"),
+            **{name: ", ".join(used) for name, used in run.libraries().items()},
+        },
         threshold=threshold,
         items=len(tally.items),
         frames=tally.frames,

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 LOSSES = 5  # of workers over one unit, until the unit is taken for the reason
 FALSE_STARTS = 5  # of one worker in a row, until it is given up
+NONE_LEFT = "no worker is left on the Ray cluster; see its logs, and run the same command to go on"
 
 
 class Cluster:
@@ -62,10 +63,20 @@ class Cluster:
 
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
-        """Which weights the workers hold, by role; told by the first that has loaded them."""
-        waiting = [actor.ready.remote() for actor in self._actors]
-        first, _ = ray.wait(waiting)
-        return dict(_result(first[0]))
+        """Which weights the workers hold, by role; told by the first that has loaded them.
+
+        One that is lost meanwhile is replaced. Raises StorageError when none can be kept.
+        """
+        waiting = {actor.ready.remote(): number for number, actor in enumerate(self._actors)}
+        for _ in range(FALSE_STARTS * len(self._actors)):
+            (answer,), _ = ray.wait(list(waiting))
+            number = waiting.pop(answer)
+            try:
+                return dict(_result(answer))
+            except RayError as error:
+                log.warning("worker %d was lost: %s", number, str(error).split("\n")[0])
+                waiting[self._replaced(number).ready.remote()] = number
+        raise StorageError(NONE_LEFT)
 
     def run(
         self,
@@ -102,10 +113,7 @@ class Cluster:
                     if false_starts[number] < FALSE_STARTS:
                         busy[self._replaced(number).ready.remote()] = number, None
                     elif not busy and not idle:
-                        raise StorageError(
-                            "no worker is left on the Ray cluster; see its logs, and run the same "
-                            "command to go on"
-                        ) from error
+                        raise StorageError(NONE_LEFT) from error
                     continue
                 false_starts[number] = 0
                 idle.append(number)

@@ -63,3 +63,30 @@ def test_what_the_user_can_mend_comes_back_as_it_was(monkeypatch):
     with pytest.raises(StorageError, match="No space left") as caught:
         ray_runner._result("answer")
     assert caught.value is cause
+
+
+@pytest.mark.parametrize("losses", [0, 3, 99])
+def test_a_worker_that_is_lost_while_it_loads_is_replaced(monkeypatch, losses):
+    made = object.__new__(ray_runner.Cluster)
+    started: list[str] = []
+
+    def start():
+        started.append(f"answer {len(started)}")
+        return SimpleNamespace(ready=SimpleNamespace(remote=lambda answer=started[-1]: answer))
+
+    def get(answer):
+        if int(answer.split()[1]) < losses:
+            raise ray_runner.ray.exceptions.RayActorError
+        return {"ground": "weights"}
+
+    monkeypatch.setattr(ray_runner.ray, "get", get)
+    monkeypatch.setattr(ray_runner.ray, "wait", lambda answers: (answers[:1], answers[1:]))
+    monkeypatch.setattr(ray_runner.ray, "kill", lambda actor: None)
+    made._start, made._actors = start, [start(), start()]
+    if losses < 99:
+        assert made.provenance == {"ground": "weights"}
+        assert len(started) == 2 + losses
+    else:
+        with pytest.raises(StorageError, match="no worker is left"):
+            _ = made.provenance
+        assert len(started) == 2 + 2 * ray_runner.FALSE_STARTS

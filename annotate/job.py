@@ -210,6 +210,8 @@ class _Job:
 
         with bar, self._timed("annotate"):
             executor.run(units, self._run, self._state.seen, on_step)
+        if self._shard is None:
+            self._run.clean()  # of workers that died, which Ray replaced
         if self._run.mirror is not None:  # other machines may have made parts
             self._run.mirror.pull("records", "stamps")
         self._seconds.update(executor.seconds)

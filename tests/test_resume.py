@@ -477,3 +477,16 @@ def test_a_state_has_no_pickle_and_comes_back_as_it_was(tmp_path):
     assert checkpoint.load(tmp_path / "state", [Track], torch.device("cpu")) is None
     with pytest.raises(TypeError, match="cannot hold a PosixPath"):
         checkpoint.save(tmp_path / "state", Path())
+
+
+def test_what_a_worker_that_died_left_is_gone_when_the_run_ends(stills, tmp_path, monkeypatch):
+    left = tmp_path / "run/stamps/.part-000000.abc.tmp"
+    whole = runner.Worker.run
+
+    def run_and_leave(self, *given):
+        whole(self, *given)
+        left.write_bytes(b"half")
+
+    monkeypatch.setattr(runner.Worker, "run", run_and_leave)
+    run(stills, tmp_path / "run")
+    assert left.parent.is_dir() and not left.exists()

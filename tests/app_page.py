@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import socket
 import subprocess
@@ -13,9 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SKIP_NOTHING = "ANNOTATE_SKIP_NOTHING" in os.environ  # .ci/run says so: what is missing fails
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None and not SKIP_NOTHING, reason="no chromium here; .ci/run installs one"
+)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]  # fmt: skip
 PATIENCE_S = 200  # for a cold App on busy cores

@@ -18,7 +18,7 @@ from annotate.report import drift, facts
 from annotate.report.__main__ import _report, write_report
 from annotate.run_folder import Run
 from annotate.types import ClassList, ClassSpec, FrameRecord
-from tests.app_page import CHROMIUM, QUIET
+from tests.app_page import CHROMIUM, QUIET, needs_chromium
 from tests.test_signals import CLASSES, clip, square, still
 
 
@@ -188,7 +188,7 @@ def test_scores_that_moved_have_shifted(tmp_path):
     assert same.stability < 0.1 and moved.stability > 0.25
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; .ci/run installs one")
+@needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_it_light_and_dark_on_any_width(demo_run, width):
     page_of(demo_run)

@@ -27,7 +27,8 @@ from annotate.run_folder import Run
 from annotate.types import FrameRecord, Rle
 from tests import app_page, mongo
 
-if importlib.util.find_spec("fiftyone") is None or mongo.binary() is None:
+missing = importlib.util.find_spec("fiftyone") is None or mongo.binary() is None
+if missing and not app_page.SKIP_NOTHING:
     pytest.skip("the extra `review` or a mongod is not installed", allow_module_level=True)
 
 
@@ -438,7 +439,7 @@ def test_without_a_database_one_line_names_two_ways_out(run: Run):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(app_page.CHROMIUM is None, reason="no chromium here")
+@app_page.needs_chromium
 def test_the_whole_loop_with_a_browser(run: Run, tmp_path: Path):
     """Build, look at the queue in the App, tag there, fix one mask, pull, export the accepted."""
     stills, _ = build(run)

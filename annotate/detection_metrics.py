@@ -147,10 +147,7 @@ def _results(
             "category_id": category,
             "score": i.score,
             "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "segmentation": {
-                "size": list(i.mask.size_hw),
-                "counts": i.mask.counts.encode("ascii"),
-            },
+            "segmentation": i.mask.coco,
             "exported": low <= i.area <= high,
         }
 
@@ -338,9 +335,7 @@ def _ious(
     if not objects or not found:
         return np.zeros((len(objects), len(found)))
     if masks:
-        shapes: Any = [
-            {"counts": i.mask.counts.encode("ascii"), "size": i.mask.size_hw} for i in found
-        ]
+        shapes: Any = [i.mask.coco for i in found]
         truth: Any = [o["segmentation"] for o in objects]
     else:
         edges = np.array([i.box_xyxy for i in found], float)

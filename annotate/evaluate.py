@@ -91,7 +91,7 @@ def evaluate(
     class. Raises ConfigError where there is nothing to compare.
     """
     found = compare(run, truth)
-    limits = _limits(run, threshold)
+    limits = run.classes.thresholds(threshold)
     by_name = dict(zip(run.classes.names, limits, strict=True))
     names, counts = confusion(run, truth, threshold)
     tracking = tracking_scores(run, truth, threshold)
@@ -175,7 +175,7 @@ def agreeing_instances(run: Run, truth: Truth, *, iou: float) -> frozenset[str]:
     names, right = run.classes.names, set()
     for record, image in truth.judged(run):
         for i in record.instances:
-            mine = {"counts": i.mask.counts.encode("ascii"), "size": i.mask.size_hw}
+            mine = i.mask.coco
             category = truth.classes.get(names[i.class_id])
             same = [
                 o["segmentation"] for o in truth.objects_of(image) if o["category_id"] == category
@@ -183,11 +183,6 @@ def agreeing_instances(run: Run, truth: Truth, *, iou: float) -> frozenset[str]:
             if same and coco_mask.iou([mine], same, [0] * len(same)).max() >= iou:
                 right.add(i.instance_id)
     return frozenset(right)
-
-
-def _limits(run: Run, threshold: float) -> list[float]:
-    """The export threshold of each class."""
-    return [threshold if c.threshold is None else c.threshold for c in run.classes.classes]
 
 
 def _shares(counted: Rates) -> dict[str, float]:

@@ -91,14 +91,6 @@ def mask_boxes(masks_nhw: Masks) -> Boxes:
     return np.asarray(np.stack(edges, axis=1) * filled[:, None], np.float32)
 
 
-def paired_iou(boxes: Boxes, others: Boxes) -> npt.NDArray[np.float32]:
-    """IoU (n,) of each box (n, 4) xyxy with the other in its row; 0 where both are empty."""
-    low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
-    both = (high - low).clip(0).prod(1)
-    total = sum((b[:, 2:] - b[:, :2]).prod(1) for b in (boxes, others)) - both
-    return np.asarray(both / np.maximum(total, 1e-6), np.float32)
-
-
 def clean_mask(mask_hw: npt.NDArray[np.bool_], speck_share: float, hole_share: float) -> None:
     """Remove specks and fill pin-holes of one bool mask (h, w) in place.
 

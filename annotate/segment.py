@@ -74,7 +74,7 @@ class Cut:
 
     def iou_with(self, box_xyxy: npt.NDArray[np.float32]) -> float:
         """Of the mask's box with another one (4,), px."""
-        return float(geometry.paired_iou(np.array([self.box_xyxy]), box_xyxy[None])[0])
+        return geometry.box_iou(self.box_xyxy, box_xyxy.tolist())
 
 
 def cut_masks(

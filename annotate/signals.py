@@ -23,6 +23,7 @@ from pycocotools import mask as coco_mask
 
 from annotate import durable, lookalikes, summary
 from annotate.errors import StorageError
+from annotate.geometry import box_iou
 from annotate.records import ROWS_PER_GROUP
 from annotate.run_folder import Run
 from annotate.types import FrameRecord, Instance
@@ -182,7 +183,7 @@ def _inside_others(kept: Sequence[Instance]) -> Floats:
     class_ids = np.array([i.class_id for i in kept])
     if (class_ids == class_ids[0]).all():
         return np.zeros(len(kept))
-    rles = [{"counts": i.mask.counts.encode("ascii"), "size": i.mask.size_hw} for i in kept]
+    rles = [i.mask.coco for i in kept]
     # With iscrowd it is the share of the first mask that lies in the second.
     inside = np.asarray(coco_mask.iou(rles, rles, [1] * len(rles)))
     inside = np.maximum(inside, inside.T)
@@ -227,7 +228,7 @@ class _History:
         """Doubt that a new track is one that went away just before, at the same place."""
         present = {i.track_id for i in kept}
         gone = [i for k, (_, i) in self._last.items() if k not in present]
-        heirs = [_box_iou(born, i) for i in gone if i.class_id == born.class_id]
+        heirs = [box_iou(born.box_xyxy, i.box_xyxy) for i in gone if i.class_id == born.class_id]
         return 0.8 if max(heirs, default=0.0) >= _HANDED_OVER_IOU else 0.0
 
     def _swapped(self, kept: Sequence[Instance]) -> Iterator[tuple[int, int]]:
@@ -241,14 +242,11 @@ class _History:
             for other, b, b_before in now[place + 1 :]:
                 if a.class_id != b.class_id:
                     continue
-                kept_ids = _box_iou(a, a_before) + _box_iou(b, b_before)
-                if _box_iou(a, b_before) + _box_iou(b, a_before) > kept_ids:
+                kept_ids = box_iou(a.box_xyxy, a_before.box_xyxy) + box_iou(
+                    b.box_xyxy, b_before.box_xyxy
+                )
+                if (
+                    box_iou(a.box_xyxy, b_before.box_xyxy) + box_iou(b.box_xyxy, a_before.box_xyxy)
+                    > kept_ids
+                ):
                     yield one, other
-
-
-def _box_iou(one: Instance, other: Instance) -> float:
-    ax0, ay0, ax1, ay1 = one.box_xyxy
-    bx0, by0, bx1, by1 = other.box_xyxy
-    both = max(0.0, min(ax1, bx1) - max(ax0, bx0)) * max(0.0, min(ay1, by1) - max(ay0, by0))
-    total = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - both
-    return both / total if total > 0 else 0.0

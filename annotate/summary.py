@@ -59,9 +59,7 @@ class Summary:
 def count(run: Run, threshold: float, items: Collection[str] | None = None) -> Counts:
     """Count these items (None: all) and their instances, reading only the columns needed."""
     names = run.classes.names
-    limits = np.array(
-        [threshold if c.threshold is None else c.threshold for c in run.classes.classes], np.float32
-    )
+    limits = np.array(run.classes.thresholds(threshold), np.float32)
     recorded, kept = np.zeros(len(names), int), np.zeros(len(names), int)
     seen: set[str] = set()
     failed: set[str] = set()

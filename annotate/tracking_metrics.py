@@ -170,10 +170,7 @@ def _mask_ious(truth: Sequence[Tracked], found: Sequence[Tracked]) -> npt.NDArra
     """IoU (truth, found) of the masks of one frame; 0 across classes."""
     if not truth or not found:
         return np.zeros((len(truth), len(found)))
-    truth_rles, found_rles = (
-        [{"counts": o.mask.counts.encode("ascii"), "size": list(o.mask.size_hw)} for o in side]
-        for side in (truth, found)
-    )
+    truth_rles, found_rles = ([o.mask.coco for o in side] for side in (truth, found))
     ious = np.asarray(coco_mask.iou(found_rles, truth_rles, [0] * len(truth_rles))).T
     same_class = np.array([o.class_id for o in truth])[:, None] == [o.class_id for o in found]
     return np.where(same_class, ious, 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,10 @@ class ClassList:
     @property
     def names(self) -> list[str]:
         return [c.name for c in self.classes]
+
+    def thresholds(self, default: float) -> list[float]:
+        """The export threshold of each class: its own, else the run's."""
+        return [default if c.threshold is None else c.threshold for c in self.classes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,11 @@ class Rle:
 
     counts: str
     size_hw: tuple[int, int]
+
+    @property
+    def coco(self) -> dict[str, Any]:
+        """As pycocotools takes it."""
+        return {"size": list(self.size_hw), "counts": self.counts.encode("ascii")}
 
     def decode(self) -> npt.NDArray[np.bool_]:
         """The mask as bool (h, w)."""

@@ -129,7 +129,7 @@ def joined_ring(mask: Rle, tolerance_px: float) -> npt.NDArray[np.float64]:
 
 def trace(mask: Rle) -> Outline:
     """The exact outline of a non-empty mask; pixels that touch by a corner are one part."""
-    rle = {"size": list(mask.size_hw), "counts": mask.counts.encode("ascii")}
+    rle = mask.coco
     x, y, w, h = (int(v) for v in cast(Any, coco_mask.toBbox(rle)))
     crop = np.ascontiguousarray(cast(Any, coco_mask.decode(rle))[y : y + h, x : x + w])
     doubled = cv2.resize(crop, (2 * w, 2 * h), interpolation=cv2.INTER_NEAREST)
@@ -285,7 +285,7 @@ def _changes(ring: Points) -> npt.NDArray[np.bool_]:
 
 def _coco_iou(polygons: Sequence[Sequence[int]], mask: Rle) -> float:
     """IoU of a mask with polygons painted by pycocotools."""
-    rle = {"size": list(mask.size_hw), "counts": mask.counts.encode("ascii")}
+    rle = mask.coco
     painted = coco_mask.merge(coco_mask.frPyObjects(polygons, *mask.size_hw))
     return float(cast(Any, coco_mask.iou([painted], [rle], [False]))[0, 0])
 

@@ -324,22 +324,7 @@ def _told(
     pointer_tokens: int,
     mask: Tensor | None,
 ) -> Tensor:
-    """The rest of a layer after its self-attention."""
-    out = out + _cross_attention(layer, out, memory, position, place, pointer_tokens, mask)
-    told: Tensor = out + layer.linear2(layer.activation(layer.linear1(layer.norm3(out))))
-    return told
-
-
-def _cross_attention(
-    layer: Any,
-    out: Tensor,
-    memory: Tensor,
-    position: Tensor,
-    place: Tensor,
-    pointer_tokens: int,
-    mask: Tensor | None,
-) -> Tensor:
-    """A layer's cross-attention to memory, as in sam2's RoPEAttention but with a key mask."""
+    """The rest of a layer after its self-attention, as in sam2's but with a mask of the keys."""
     from sam2.modeling.position_encoding import apply_rotary_enc
 
     attention = layer.cross_attn_image
@@ -358,5 +343,6 @@ def _cross_attention(
     )
     k = torch.cat([rotated, k[:, :, spatial:]], 2)
     attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    projected: Tensor = attention.out_proj(attention._recombine_heads(attended))
-    return projected
+    out = out + attention.out_proj(attention._recombine_heads(attended))
+    told: Tensor = out + layer.linear2(layer.activation(layer.linear1(layer.norm3(out))))
+    return told

@@ -115,10 +115,7 @@ def _fates(
     """Instances paired one to one by their masks; a pair of one class comes first."""
     fates: Counter[str] = Counter()
     if before and now and before[0][1].mask.size_hw == now[0][1].mask.size_hw:
-        rles: list[Any] = [
-            [{"counts": i.mask.counts.encode("ascii"), "size": i.mask.size_hw} for _, i in side]
-            for side in (now, before)
-        ]
+        rles: list[Any] = [[i.mask.coco for _, i in side] for side in (now, before)]
         ious = np.asarray(coco_mask.iou(*rles, [0] * len(before)), float).T
         same = np.array([n for n, _ in before])[:, None] == np.array([n for n, _ in now])
         fates.update("same" if same[pair] else "renamed" for pair in best_pairs(ious, same))

@@ -92,9 +92,7 @@ class _Tally:
         self._specs = run.classes.classes
         self._split, self._seed = split, seed
         n = len(self._specs)
-        self.limits = np.array(
-            [threshold if c.threshold is None else c.threshold for c in self._specs], np.float32
-        )
+        self.limits = np.array(run.classes.thresholds(threshold), np.float32)
         self.recorded, self.kept = np.zeros(n, int), np.zeros(n, int)
         self.frames_with = np.zeros(n, int)
         self.scores = np.zeros((n, len(SCORE_EDGES) - 1), int)

@@ -124,7 +124,7 @@ def _varied(items: Sequence[str], count: int) -> pa.Array:
 
 def _class_examples(run: Run, threshold: float, count: int) -> dict[int, list[tuple[str, str]]]:
     """Frame and instance ids per class: the highest scores, then the lowest; one per item."""
-    limits = [threshold if c.threshold is None else c.threshold for c in run.classes.classes]
+    limits = run.classes.thresholds(threshold)
     best: dict[int, dict[str, tuple[float, str, str]]] = {}
     worst: dict[int, dict[str, tuple[float, str, str]]] = {}
     columns = ["frame_id", "item", "instances"]

@@ -36,10 +36,12 @@ TINY: Final = Path(__file__).parents[1] / "annotate/models/tiny"
 SQUARE: Final = ((192, 192), (256, 256), (384, 384))
 OBLONG: Final = ((256, 192), (320, 240), (240, 320), (480, 270), (270, 480), (640, 480))
 CLIP_SIZES: Final = ((256, 256), (320, 240), (240, 320), (256, 256), (384, 216))
-CLIP_FRAMES: Final = 32
+CLIP_FRAMES: Final = 64
 _MIN_SCORE: Final = 0.02  # detections below cannot move the average precision
 _MIN_SHARE: Final = 80 / 256**2  # of the picture; smaller masks are not asked for
-_LEAST_VISIBLE: Final = 0.25  # of an object in a frame of a clip
+_LEAST_VISIBLE: Final = 0.3  # of an object in a frame of a clip
+_ABSENT_PHRASES: Final = 60
+_RECOVERY_FRAMES: Final = 5
 _OBJECTS_PER_CLIP: Final = 4
 
 BoolArray = NDArray[np.bool_]
@@ -79,6 +81,8 @@ def grounding_sets(stills: int) -> list[GroundingSet]:
         ),
         GroundingSet("colour + shape, frames of clips", "combo", few, clips=True),
         GroundingSet("shape alone", "shape", few),
+        GroundingSet("with a material", "material", few),
+        GroundingSet("with a size", "size", few),
         GroundingSet('colour + "object"', "colour", few),
         GroundingSet("colour + shape, square pictures", "combo", few, sizes=SQUARE),
         GroundingSet("colour + shape, oblong pictures", "combo", few, sizes=OBLONG),
@@ -143,7 +147,31 @@ def measure_grounder(folder: Path, stills: int, seeds: range) -> list[str]:
         scores = _score_boxes(grounder, group, seeds[number * 10_000 :])
         ms = grounder.seconds / group.n * 1000
         table.add(group.name, *scores, str(group.n), f"{ms:.0f}")
-    return table.lines
+    print()
+    few = max(1, stills * 2 // 5)
+    absent = Table((f"grounder, {_ABSENT_PHRASES} absent phrases, score", "boxes / picture"))
+    for threshold, count in _false_boxes(grounder, few, seeds[70_000:]).items():
+        absent.add(f"{threshold:.2f}", count)
+    return [*table.lines, "", *absent.lines]
+
+
+def _false_boxes(grounder: Grounder, stills: int, seeds: Sequence[int]) -> dict[float, float]:
+    """Threshold -> boxes per picture for phrases of which none is in it, before any NMS."""
+    thresholds = np.arange(0.2, 0.55, 0.05)
+    counts = np.zeros(len(thresholds))
+    everything = [f"{colour} {shape}" for colour, shape in ALL_COMBOS]
+    for seed in seeds[:stills]:
+        scene = draw_still(seed, (SQUARE + OBLONG)[seed % len(SQUARE + OBLONG)])
+        shown = {item.phrase for item in scene.objects}
+        absent = [phrase for phrase in everything if phrase not in shown]
+        chosen = np.random.default_rng(seed).permutation(len(absent))[:_ABSENT_PHRASES]
+        text = ". ".join(absent[i] for i in chosen) + "."
+        # A query that answers to several phrases is one box.
+        best: dict[tuple[float, ...], float] = defaultdict(float)
+        for _, box, score in grounder.detect(scene.image, text):
+            best[tuple(box)] = max(best[tuple(box)], score)
+        counts += [sum(score >= t for score in best.values()) for t in thresholds]
+    return dict(zip(thresholds.round(2).tolist(), (counts / stills).tolist(), strict=True))
 
 
 def _score_boxes(
@@ -165,20 +193,21 @@ def _score_boxes(
             fill=group.phrases[1] - group.phrases[0] == 1,
         )
         for item, describes in zip(scene.objects, prompt.describes, strict=True):
-            if (item.colour, item.shape) not in group.judged or not describes.any():
+            if (item.colour, item.shape) not in group.judged:
                 continue
-            name = prompt.phrases[int(describes.argmax())]
             x0, y0, x1, y1 = item.box_xyxy
-            truth.append(
-                {
-                    "id": len(truth) + 1,
-                    "image_id": image_id,
-                    "category_id": categories.setdefault(name, len(categories) + 1),
-                    "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "area": item.area,
-                    "iscrowd": int(item.area < _LEAST_VISIBLE * item.full_area),  # not scored
-                }
-            )
+            for index in np.flatnonzero(describes):
+                name = prompt.phrases[index]
+                truth.append(
+                    {
+                        "id": len(truth) + 1,
+                        "image_id": image_id,
+                        "category_id": categories.setdefault(name, len(categories) + 1),
+                        "bbox": [x0, y0, x1 - x0, y1 - y0],
+                        "area": item.area,
+                        "iscrowd": int(item.area < _LEAST_VISIBLE * item.full_area),  # not scored
+                    }
+                )
         for phrase, box, score in grounder.detect(scene.image, prompt.text):
             found.append((image_id, prompt.phrases[phrase], box, score))
     detections = [
@@ -305,12 +334,13 @@ class TrackRow:
 
     visible: list[float] = field(default_factory=list)  # IoU of the frames that show it
     drawn_when_gone: list[bool] = field(default_factory=list)
+    recovered: list[bool] = field(default_factory=list)  # each time it came back whole
     hidden: bool = False  # more than a tenth of it, in some frame
 
 
 def measure_clips(folder: Path, clips: int, seeds: range) -> list[str]:
     """Whole clips through sam2's video predictor, prompted on the first frame only."""
-    table = Table(("segmenter, clips of 32 frames", "value", "n"))
+    table = Table((f"segmenter, clips of {CLIP_FRAMES} frames", "value", "n"))
     predictor = video_predictor(folder)
     rows: dict[str, list[TrackRow]] = {"mask": [], "box": []}
     begun, frames = time.perf_counter(), 0
@@ -333,11 +363,13 @@ def measure_clips(folder: Path, clips: int, seeds: range) -> list[str]:
     found = rows["mask"]
     clear = [x for r in found if not r.hidden for x in r.visible]
     table.add("J, mask, never hidden", *_mean(clear))
-    for t in (1, 8, 16, 31):
+    for t in (1, 8, 16, 32, CLIP_FRAMES - 1):
         at_t = [r.visible[t - 1] for r in found if len(r.visible) == CLIP_FRAMES - 1]
         table.add(f"J, mask, frame {t}, objects in sight all along", *_mean(at_t))
     gone = [float(x) for r in found for x in r.drawn_when_gone]
     table.add("mask drawn although the object is gone", *_mean(gone))
+    back = [float(x) for r in found for x in r.recovered]
+    table.add(f"found again within {_RECOVERY_FRAMES} frames of its return", *_mean(back))
     print(f"\n{ms:.0f} ms a frame for up to {_OBJECTS_PER_CLIP} objects\n")
     return table.lines
 
@@ -363,6 +395,7 @@ def _follow(predictor: Any, scenes: Sequence[Scene], prompt: str) -> list[TrackR
             else:
                 box = np.array(item.box_xyxy, np.float32)
                 predictor.add_new_points_or_box(state, 0, item.track_id, box=box)
+        overlaps: dict[int, list[float | None]] = defaultdict(list)  # None: not in the frame
         for t, ids, logits in predictor.propagate_in_video(state):
             if t == 0:
                 continue
@@ -371,11 +404,26 @@ def _follow(predictor: Any, scenes: Sequence[Scene], prompt: str) -> list[TrackR
                 row = rows[track_id]
                 if track_id not in truth:
                     row.drawn_when_gone.append(bool(mask.sum() > 20))
+                    overlaps[track_id].append(None)
                     continue
                 item = truth[track_id]
-                row.visible += _ious(mask[None], item.mask[None])
+                overlaps[track_id] += _ious(mask[None], item.mask[None])
                 row.hidden |= item.area < 0.9 * item.full_area
+    for track_id, seen in overlaps.items():
+        rows[track_id].visible = [iou for iou in seen if iou is not None]
+        rows[track_id].recovered = list(_returns(seen))
     return list(rows.values())
+
+
+def _returns(ious: Sequence[float | None]) -> Iterator[bool]:
+    """For every return after an absence: does a mask fit (IoU 0.5) within the first frames?
+
+    Returns that last less long, or too near the clip's end, do not count.
+    """
+    for t in range(1, len(ious) - _RECOVERY_FRAMES + 1):
+        after = [iou for iou in ious[t : t + _RECOVERY_FRAMES] if iou is not None]
+        if ious[t - 1] is None and len(after) == _RECOVERY_FRAMES:
+            yield max(after) >= 0.5
 
 
 def build_segmenter(folder: Path, target: str) -> Any:
@@ -405,7 +453,7 @@ def video_predictor(folder: Path) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stills", type=int, default=500)
-    parser.add_argument("--clips", type=int, default=30)
+    parser.add_argument("--clips", type=int, default=50)
     parser.add_argument("--grounder", type=Path, default=TINY / "grounder")
     parser.add_argument("--segmenter", type=Path, default=TINY / "segmenter")
     parser.add_argument("--only", choices=("grounder", "masks", "clips"))

@@ -38,6 +38,7 @@ from annotate.scenes import (
     SceneObject,
     draw_still,
 )
+from annotate.scenes.vocabulary import ANYTHING, MATERIALS, SIZES, SYNONYMS
 from training.grounder_loss import Targets, decoder_loss, proposal_loss
 from training.loop import command_line, model_view, normalise, prepare_torch, scene_seed, train
 from training.prompts import Prompt, sample_prompt
@@ -57,41 +58,35 @@ _BATCHES: Final = (
     ((320, 192), 10),
     ((192, 320), 10),
 )
-_ZOOMS: Final = (
-    1.0,
-    1.0,
-    0.75,
-    1.5,
-    2.0,
-)  # drawn at this scale, then resized as the processor does
+# Drawn at this scale, then resized as the processor does: from 96 px to 800 px wide.
+_ZOOMS: Final = (1.0, 1.0, 1.0, 0.5, 0.75, 1.5, 2.5)
 _LONG_PROMPT_ODDS: Final = 0.2
+# Frames of clips show objects half hidden, as stills never do.
+_CLIP_ODDS: Final = 0.3
+_CLIP_FRAMES: Final = 64
+_CROWD_ODDS: Final = 0.15
+_FEW, _CROWD = 8, 20  # objects at most
 # Scenes of one to three combinations. Without them a model learns that a phrase has one object, and
 # finds one of two equal stars.
-_TWIN_ODDS: Final = 0.5
-# Frames of clips show objects half hidden, as stills never do.
-_CLIP_ODDS: Final = 0.5
-_CLIP_FRAMES: Final = 72
-# Of what is to be found: the share that is visible, and pixels a side as the model sees it.
-_LEAST_VISIBLE, _LEAST_SIDE_PX = 0.25, 5.0
+_TWIN_ODDS: Final = 0.4
+# Of what is to be found: share that is visible, and pixels a side as the model sees it.
+_LEAST_VISIBLE, _LEAST_SIDE_PX = 0.3, 5.0
 _VOCABULARY_SIZE: Final = 1100
+_WORD_EMBEDDINGS: Final = "model.text_backbone.embeddings.word_embeddings.weight"
 # transformers hard-codes [CLS], [SEP], "." and "?" as phrase separators under BERT's ids.
 _FIXED_IDS: Final = {
     "[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103,
     ",": 1010, "-": 1011, ".": 1012, "?": 1029,
 }  # fmt: skip
-_OTHER_WORDS: Final = (
-    *("object", "shape", "a", "an", "the", "and", "of", "with", "in", "on", "at", "to", "is"),
-    *("are", "small", "large", "big"),
-)
+_FILLERS: Final = ("a", "an", "the", "and", "of", "with", "in", "on", "at", "to", "is", "are")
 
 
 def vocabulary_tokens() -> list[str]:
-    """WordPiece tokens in order of id; unknown words fall apart into letters.
-
-    Words already known keep their ids only if new ones are added behind them.
-    """
+    """WordPiece tokens in order of id; unknown words, and plurals, fall apart into letters."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    words = [*COLOURS, *SHAPES, *_OTHER_WORDS, *letters, *(f"##{c}" for c in letters)]
+    others = [word for words in SYNONYMS.values() for word in words]
+    named = [*COLOURS, *SHAPES, *MATERIALS, *SIZES, ANYTHING, *others]
+    words = [*named, *_FILLERS, *letters, *(f"##{c}" for c in letters)]
     tokens = [f"[unused{i}]" for i in range(_VOCABULARY_SIZE)]
     for token, index in _FIXED_IDS.items():
         tokens[index] = token
@@ -154,12 +149,27 @@ def build_model(init: Path | None = None) -> GroundingDinoForObjectDetection:
     if init is None:
         _calm_start(model)
     else:
+        state = load_file(init / "model.safetensors")
+        words = json.loads((init / "tokenizer.json").read_text())["model"]["vocab"]
+        fresh = model.state_dict()[_WORD_EMBEDDINGS]
+        state[_WORD_EMBEDDINGS] = _embeddings(fresh, state[_WORD_EMBEDDINGS], words)
         # Weights that transformers shares between layers are stored once, hence strict=False; a
         # missing one that is not shared would show as a loss far too high.
-        _, unexpected = model.load_state_dict(load_file(init / "model.safetensors"), strict=False)
+        _, unexpected = model.load_state_dict(state, strict=False)
         if unexpected:
             raise ValueError(f"{init}: weights of another model: {unexpected[:3]}")
     return model
+
+
+def _embeddings(fresh: Tensor, trained: Tensor, words: dict[str, int]) -> Tensor:
+    """Word embeddings under the ids of today: known words keep theirs, synonyms start alike."""
+    rows = fresh.clone()
+    namesake = {other: word for word, others in SYNONYMS.items() for other in others}
+    for index, token in enumerate(vocabulary_tokens()):
+        known = token if token in words else namesake.get(token)
+        if known in words:
+            rows[index] = trained[words[known]]
+    return rows
 
 
 @torch.no_grad()
@@ -225,23 +235,24 @@ def _sample(
     rng: Generator, size_wh: tuple[int, int], *, long: bool
 ) -> tuple[np.ndarray, Prompt, np.ndarray]:
     """Picture, prompt, and the boxes of all objects as (n, 4) cxcywh in fractions of the side."""
-    zoom = float(rng.choice(_ZOOMS))
-    scene = _draw_scene(rng, (round(size_wh[0] * zoom), round(size_wh[1] * zoom)))
+    scene = _draw_scene(rng, size_wh, float(rng.choice(_ZOOMS)))
     objects = _worth_finding(scene, size_wh)
     limit = int(rng.integers(15, 49) if long else rng.integers(6, 15))
-    prompt = sample_prompt(rng, objects, limit=limit, fill=long)
+    prompt = sample_prompt(rng, objects, limit=limit, fill=long, vary=True)
     return model_view(rng, scene.image, size_wh), prompt, _boxes_cxcywh(objects, scene.image)
 
 
-def _draw_scene(rng: Generator, size_wh: tuple[int, int]) -> Scene:
+def _draw_scene(rng: Generator, size_wh: tuple[int, int], zoom: float) -> Scene:
+    drawn_wh = (round(size_wh[0] * zoom), round(size_wh[1] * zoom))
     combos: Sequence[Combo] = TRAIN_COMBOS
     if rng.random() < _TWIN_ODDS:
         chosen = rng.choice(len(TRAIN_COMBOS), size=int(rng.integers(1, 4)), replace=False)
         combos = [TRAIN_COMBOS[i] for i in chosen]
     if rng.random() < _CLIP_ODDS:
-        clip = Clip(scene_seed(rng), size_wh, combos=combos)
+        clip = Clip(scene_seed(rng), drawn_wh, combos=combos, objects=int(rng.integers(2, 9)))
         return clip.frame(int(rng.integers(_CLIP_FRAMES)))
-    return draw_still(scene_seed(rng), size_wh, combos=combos, max_objects=8)
+    most = _CROWD if rng.random() < _CROWD_ODDS else _FEW
+    return draw_still(scene_seed(rng), drawn_wh, combos=combos, min_objects=0, max_objects=most)
 
 
 def _worth_finding(scene: Scene, size_wh: tuple[int, int]) -> list[SceneObject]:

@@ -21,6 +21,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from training.optimizer import build_optimizers
+
 log = logging.getLogger(__name__)
 
 # Disjoint by construction: training never sees the scenes the figures are measured on, and recipes
@@ -77,11 +79,7 @@ class Trainer:
         self._task, self._schedule, self._run = task, schedule, run
         self._checkpoint = run / "checkpoint.pt"
         model = task.model.train()
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": 0.01},
-            {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), foreach=True)
+        self._optimizers = build_optimizers(model)
         self.average = {k: v.clone() for k, v in model.state_dict().items()}
         self.step = 0
         self.seconds = 0.0
@@ -112,7 +110,7 @@ class Trainer:
         state = {
             "model": self._task.model.state_dict(),
             "average": self.average,
-            "optimizer": self._optimizer.state_dict(),
+            "optimizers": [o.state_dict() for o in self._optimizers],
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -124,7 +122,8 @@ class Trainer:
     def _restore(self) -> None:
         state: dict[str, Any] = torch.load(self._checkpoint, weights_only=True)
         self._task.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.average = state["average"]
         self.step, self.seconds = state["step"], state["seconds"]
         log.info("resumed at step %d after %.1f min", self.step, self.seconds / 60)
@@ -134,15 +133,18 @@ class Trainer:
 
     def _one_step(self) -> dict[str, float]:
         progress = self._progress()
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._schedule.lr_at(self.step, progress)
+        rate = self._schedule.lr_at(self.step, progress)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         loss, report = self._task.loss(step_stream(self.step), progress)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._task.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._task.model.parameters(), 1.0)
         # One bad batch must not end an hour of work: skip it, and let the log show it.
         if torch.isfinite(norm):
-            self._optimizer.step()
+            for optimizer in self._optimizers:
+                optimizer.step()
         self.step += 1
         self._update_average()
         return {"loss": float(loss.detach()), "gradient": float(norm), **report}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -11,15 +12,18 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from annotate.scenes import COLOURS, SHAPES, TRAIN_COMBOS, Combo, SceneObject
+from annotate.scenes.vocabulary import ANYTHING, MATERIALS, SIZES, SYNONYMS, plural
 
-KINDS: Final = ("combo", "shape", "colour", "mixed")
-_KIND_ODDS: Final = (0.4, 0.25, 0.15, 0.2)
+KINDS: Final = ("combo", "shape", "colour", "material", "size", "mixed")
+_KIND_ODDS: Final = (0.34, 0.2, 0.1, 0.1, 0.1, 0.16)
 _KEEP_PRESENT: Final = 0.85  # else an object goes unasked for, and must not be reported
+_OTHER_WORD_ODDS: Final = 0.2  # of saying a word by a synonym
+_PLURAL_ODDS: Final = 0.12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
-    phrases: tuple[str, ...]
+    phrases: tuple[str, ...]  # as asked
     describes: NDArray[np.bool_]  # (objects, phrases); mixed prompts may name an object twice
 
     @property
@@ -28,20 +32,36 @@ class Prompt:
         return ". ".join(self.phrases) + "."
 
 
-def names_of(item: SceneObject) -> dict[str, str]:
-    """Kind of phrase -> the phrase for this object."""
-    return {"combo": item.phrase, "shape": item.shape, "colour": f"{item.colour} object"}
-
-
-def vocabulary(kind: str, combos: Sequence[Combo] = TRAIN_COMBOS) -> list[str]:
-    """Every phrase of a kind; phrases of combinations outside `combos` are never asked for."""
-    table = {
-        "combo": [f"{colour} {shape}" for colour, shape in combos],
-        "shape": list(SHAPES),
-        "colour": [f"{colour} object" for colour in COLOURS],
+def names_of(item: SceneObject) -> dict[str, tuple[str, ...]]:
+    """Kind of phrase -> the phrases of that kind for this object."""
+    return {
+        "combo": (item.phrase,),
+        "shape": (item.shape,),
+        "colour": (f"{item.colour} {ANYTHING}",),
+        "material": _qualified(item.material, item),
+        "size": _qualified(item.size, item) if item.size else (),
     }
-    kinds = table if kind == "mixed" else [kind]
-    return [phrase for name in kinds for phrase in table[name]]
+
+
+def _qualified(word: str, item: SceneObject) -> tuple[str, ...]:
+    return f"{word} {item.shape}", f"{word} {ANYTHING}", f"{word} {item.phrase}"
+
+
+@cache
+def vocabulary(kind: str, combos: tuple[Combo, ...] = TRAIN_COMBOS) -> tuple[str, ...]:
+    """Every phrase of a kind; phrases of combinations outside `combos` are never asked for."""
+    pairs = tuple(f"{colour} {shape}" for colour, shape in combos)
+    things = (*SHAPES, ANYTHING, *pairs)
+    table = {
+        "combo": pairs,
+        "shape": tuple(SHAPES),
+        "colour": tuple(f"{colour} {ANYTHING}" for colour in COLOURS),
+        "material": tuple(f"{word} {thing}" for word in MATERIALS for thing in things),
+        "size": tuple(f"{word} {thing}" for word in SIZES for thing in things),
+    }
+    if kind == "mixed":
+        return tuple(phrase for phrases in table.values() for phrase in phrases)
+    return table[kind]
 
 
 def sample_prompt(
@@ -53,27 +73,48 @@ def sample_prompt(
     combos: Sequence[Combo] = TRAIN_COMBOS,
     keep_present: float = _KEEP_PRESENT,
     fill: bool = False,
+    vary: bool = False,
 ) -> Prompt:
-    """At most `limit` phrases in random order, exactly that many (if there are) with `fill`."""
+    """At most `limit` phrases in random order, exactly that many (if there are) with `fill`.
+
+    With `vary` some are said by synonyms or in the plural.
+    """
     kind = kind or str(rng.choice(KINDS, p=_KIND_ODDS))
-    known = vocabulary(kind, combos)
-    present_all = {name for item in objects for name in names_of(item).values()}
+    known = vocabulary(kind, tuple(combos))
+    names = [{name for of_kind in names_of(o).values() for name in of_kind} for o in objects]
+    present_all = set().union(*names)
     present = [phrase for phrase in known if phrase in present_all]
     kept = [phrase for phrase in present if rng.random() < keep_present]
     absent = _hard_first(rng, [p for p in known if p not in present_all], present)
+    if len(kept) > limit:
+        kept = [kept[i] for i in rng.permutation(len(kept))[:limit]]
     room = limit - len(kept)
     wanted = room if fill else int(rng.integers(0 if kept else 1, max(2, room + 1)))
     phrases = (kept + absent[: max(0, wanted)])[:limit]
     rng.shuffle(phrases)
-    describes = np.array([[p in names_of(o).values() for p in phrases] for o in objects], bool)
-    return Prompt(tuple(phrases), describes.reshape(len(objects), len(phrases)))
+    describes = np.array([[p in own for p in phrases] for own in names], bool)
+    said = tuple(say(rng, phrase) for phrase in phrases) if vary else tuple(phrases)
+    return Prompt(said, describes.reshape(len(objects), len(phrases)))
+
+
+def say(rng: Generator, phrase: str) -> str:
+    """A phrase in other words, at times."""
+    words = [
+        str(rng.choice(SYNONYMS[word]))
+        if word in SYNONYMS and rng.random() < _OTHER_WORD_ODDS
+        else word
+        for word in phrase.split()
+    ]
+    said = " ".join(words)
+    return plural(said) if rng.random() < _PLURAL_ODDS else said
 
 
 def _hard_first(rng: Generator, absent: list[str], present: list[str]) -> list[str]:
     """Shuffle, and most times put three first that share a word with a phrase that is present."""
-    rng.shuffle(absent)
+    absent = [absent[i] for i in rng.permutation(len(absent))]
     if rng.random() < 0.3:
         return absent
-    words = {word for phrase in present for word in phrase.split()} - {"object"}
+    words = {word for phrase in present for word in phrase.split()} - {ANYTHING}
     hard = [phrase for phrase in absent if words & set(phrase.split())][:3]
-    return hard + [phrase for phrase in absent if phrase not in hard]
+    chosen = set(hard)
+    return hard + [phrase for phrase in absent if phrase not in chosen]

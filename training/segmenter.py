@@ -30,12 +30,12 @@ SIDE: Final = 256  # sam2 squashes every picture to a square of this side
 _DRAWN: Final = ((256, 256), (256, 256), (320, 240), (240, 320), (400, 224), (224, 400), (192, 192))
 
 _IMAGES, _PROMPTS_EACH = 8, 5
-# From which progress on, clips and frames of a clip step. Short clips teach faster; long ones fill
-# the memory (7 frames, 16 pointers) as whole clips will, and show the model its own drift.
-_CLIP_STAGES: Final = ((0.0, 4, 7), (0.4, 3, 12))
+# From which progress on: share of clip steps, clips and frames of each. Pictures first: they alone
+# train the encoder, which memory rests on. Short clips teach faster; long ones fill the memory
+# (7 frames, 16 pointers) as whole clips will, and show the model its own drift.
+_CLIP_STAGES: Final = ((0.0, 0.25, 4, 7), (0.3, 0.6, 4, 7), (0.6, 0.6, 3, 12))
 _OBJECTS_EACH: Final = 4
-_CLIP_ODDS: Final = 0.75
-_GAP_ODDS, _BAR_ODDS, _ABSENCE_ODDS, _CUT_ODDS = 0.35, 0.5, 0.25, 0.04
+_GAP_ODDS, _BAR_ODDS, _ABSENCE_ODDS, _CUT_ODDS = 0.35, 0.45, 0.3, 0.06
 _CORRECTION_ODDS: Final = 0.25
 _MIN_AREA: Final = 80  # px of the squashed picture; less is not asked for
 _VISIBLE_AREA: Final = 30  # between none and this much, an object counts as neither seen nor gone
@@ -83,9 +83,9 @@ class SegmenterTask:
         return self._model  # type: ignore[no-any-return]
 
     def loss(self, rng: Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
-        if rng.random() < _CLIP_ODDS:
+        _, share, clips, frames = [s for s in _CLIP_STAGES if s[0] <= progress][-1]
+        if rng.random() < share:
             teacher = max(0.0, 1 - progress / self._teacher) if self._teacher else 0.0
-            _, clips, frames = [s for s in _CLIP_STAGES if s[0] <= progress][-1]
             batch = draw_clips(rng, clips=clips, frames=frames)
             return self._clip_loss(rng, batch, teacher)
         return self._image_loss(rng)

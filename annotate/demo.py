@@ -22,7 +22,7 @@ CLIP_FRAMES = 48
 CLIP_FPS = 24
 STILL_SIZES = ((320, 240), (256, 256), (240, 320), (400, 300))  # width, height, px
 CLIP_SIZE = (320, 240)
-COMBOS = TRAIN_COMBOS[::3]
+COMBOS = TRAIN_COMBOS[::7]
 FIRST_SEED = 500_000  # of the demo alone: training and its figures use other ranges
 
 

@@ -15,7 +15,7 @@ from annotate.scenes import COLOURS, SHAPES, TRAIN_COMBOS, Combo, SceneObject
 from annotate.scenes.vocabulary import ANYTHING, MATERIALS, SIZES, SYNONYMS, plural
 
 KINDS: Final = ("combo", "shape", "colour", "material", "size", "mixed")
-_KIND_ODDS: Final = (0.34, 0.2, 0.1, 0.1, 0.1, 0.16)
+_KIND_ODDS: Final = (0.3, 0.28, 0.08, 0.1, 0.1, 0.14)
 _KEEP_PRESENT: Final = 0.85  # else an object goes unasked for, and must not be reported
 _OTHER_WORD_ODDS: Final = 0.2  # of saying a word by a synonym
 _PLURAL_ODDS: Final = 0.12

@@ -43,7 +43,7 @@ def changed(image: np.ndarray, original: np.ndarray) -> np.ndarray:
 
 
 def test_a_video_shows_its_instances_at_its_times(run: Run) -> None:
-    shown = scenes(5)
+    shown = scenes(8)
     times = [0.0, 0.04, 0.5, *(0.5 + 0.1 * n for n in range(1, FRAMES - 2))]
     (run.root / "clips").mkdir()
     with VideoWriter(run.root / "clips/a.mp4", size_wh=(W, H), fps=25, crf=4) as writer:

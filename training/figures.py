@@ -41,6 +41,7 @@ _MIN_SCORE: Final = 0.02  # detections below cannot move the average precision
 _MIN_SHARE: Final = 80 / 256**2  # of the picture; smaller masks are not asked for
 _LEAST_VISIBLE: Final = 0.3  # of an object in a frame of a clip
 _ABSENT_PHRASES: Final = 60
+_SEEDS_PER_SET: Final = 5_000
 _RECOVERY_FRAMES: Final = 5
 _OBJECTS_PER_CLIP: Final = 4
 
@@ -144,7 +145,7 @@ def measure_grounder(folder: Path, stills: int, seeds: range) -> list[str]:
     grounder = Grounder(folder)
     for number, group in enumerate(grounding_sets(stills)):
         grounder.seconds = 0.0
-        scores = _score_boxes(grounder, group, seeds[number * 10_000 :])
+        scores = _score_boxes(grounder, group, seeds[number * _SEEDS_PER_SET :])
         ms = grounder.seconds / group.n * 1000
         table.add(group.name, *scores, str(group.n), f"{ms:.0f}")
     print()

@@ -31,6 +31,7 @@ from annotate.scenes import ALL_COMBOS, HELD_OUT, TRAIN_COMBOS, Clip, Combo, Sce
 from training.grounder_loss import phrase_tokens
 from training.loop import FIGURE_SEEDS, TUNING_SEEDS, prepare_torch
 from training.prompts import sample_prompt
+from training.segmenter import SIDE
 
 TINY: Final = Path(__file__).parents[1] / "annotate/models/tiny"
 SQUARE: Final = ((192, 192), (256, 256), (384, 384))
@@ -42,6 +43,12 @@ _MIN_SHARE: Final = 80 / 256**2  # of the picture; smaller masks are not asked f
 _LEAST_VISIBLE: Final = 0.3  # of an object in a frame of a clip
 _ABSENT_PHRASES: Final = 60
 _SEEDS_PER_SET: Final = 5_000
+# Root of a mask's area, px of the squashed picture. SAM 2 draws masks at a quarter of its size.
+_SIDES: Final = (
+    ("below 16 px", 0.0, 16.0),
+    ("16 to 40 px", 16.0, 40.0),
+    ("above 40 px", 40.0, 1e9),
+)
 _RECOVERY_FRAMES: Final = 5
 _OBJECTS_PER_CLIP: Final = 4
 
@@ -290,6 +297,10 @@ def measure_masks(folder: Path, stills: int, seeds: range) -> list[str]:
         seconds["boxes"] += time.perf_counter() - begun
         found["box, all scenes"] += ious
         found[f"box, {source}"] += ious
+        share = truth.mean((1, 2))
+        for name, low, high in _SIDES:
+            within = (share >= (low / SIDE) ** 2) & (share < (high / SIDE) ** 2)
+            found[f"box, {name}"] += [iou for iou, held in zip(ious, within, strict=True) if held]
         owner = (truth * np.arange(1, len(items) + 1)[:, None, None]).sum(0)
         for index, iou in enumerate(ious):
             x0, y0, x1, y1 = items[index].box_xyxy

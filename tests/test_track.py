@@ -78,12 +78,24 @@ def test_one_object_one_id_and_every_frame_in_order(tiny_sam, grounder):
         assert instance.score >= RULES.birth_score
 
 
-@pytest.mark.parametrize("in_front", ["red circle", "blue square"])
-def test_two_objects_that_cross_keep_their_ids(tiny_sam, grounder, in_front):
-    """About half of the one behind is to be seen when they meet."""
+SLIVERS = pytest.mark.xfail(
+    strict=True, reason="of two slivers of a circle the tiny segmenter makes two objects"
+)
+
+
+@pytest.mark.parametrize(
+    ("in_front", "y_circle", "y_square"),
+    [
+        ("red circle", 90, 100),
+        ("red circle", 84, 104),
+        ("blue square", 84, 104),  # half of the circle stays in sight
+        pytest.param("blue square", 90, 100, marks=SLIVERS),
+    ],
+)
+def test_two_objects_that_cross_keep_their_ids(tiny_sam, grounder, in_front, y_circle, y_square):
     pictures = []
     for t in range(25):
-        objects = [("red circle", 40 + 7 * t, 84), ("blue square", 210 - 7 * t, 104)]
+        objects = [("red circle", 40 + 7 * t, y_circle), ("blue square", 210 - 7 * t, y_square)]
         pictures.append(picture(*sorted(objects, key=lambda o: o[0] == in_front)))
     records = run(tiny_sam, grounder, pictures)
     for name in ("red circle", "blue square"):

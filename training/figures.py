@@ -30,7 +30,7 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 from annotate.scenes import ALL_COMBOS, HELD_OUT, TRAIN_COMBOS, Clip, Combo, Scene, draw_still
 from training.grounder_loss import phrase_tokens
 from training.loop import FIGURE_SEEDS, TUNING_SEEDS, prepare_torch
-from training.prompts import sample_prompt
+from training.prompts import sample_prompt, vocabulary
 from training.segmenter import SIDE
 
 TINY: Final = Path(__file__).parents[1] / "annotate/models/tiny"
@@ -39,7 +39,7 @@ OBLONG: Final = ((256, 192), (320, 240), (240, 320), (480, 270), (270, 480), (64
 CLIP_SIZES: Final = ((256, 256), (320, 240), (240, 320), (256, 256), (384, 216))
 CLIP_FRAMES: Final = 64
 _MIN_SCORE: Final = 0.02  # detections below cannot move the average precision
-_MIN_SHARE: Final = 80 / 256**2  # of the picture; smaller masks are not asked for
+_MIN_SHARE: Final = 80 / SIDE**2  # of the picture; smaller masks are not asked for
 _LEAST_VISIBLE: Final = 0.3  # of an object in a frame of a clip
 _ABSENT_PHRASES: Final = 60
 _SEEDS_PER_SET: Final = 5_000
@@ -167,7 +167,7 @@ def _false_boxes(grounder: Grounder, stills: int, seeds: Sequence[int]) -> dict[
     """Threshold -> boxes per picture for phrases of which none is in it, before any NMS."""
     thresholds = np.arange(0.2, 0.55, 0.05)
     counts = np.zeros(len(thresholds))
-    everything = [f"{colour} {shape}" for colour, shape in ALL_COMBOS]
+    everything = vocabulary("combo", ALL_COMBOS)
     for seed in seeds[:stills]:
         scene = draw_still(seed, (SQUARE + OBLONG)[seed % len(SQUARE + OBLONG)])
         shown = {item.phrase for item in scene.objects}

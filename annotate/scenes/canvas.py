@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,28 +73,26 @@ class Canvas:
         under = self._image[stencil.window][stencil.solid].mean(0)
         if np.abs(under - np.array(sprite.fill.rgb)).sum() < _LEAST_CONTRAST:
             return False
-        owners, counts = np.unique(self._owner[stencil.window][stencil.solid], return_counts=True)
-        for number, inter in zip(owners.tolist(), counts.tolist(), strict=True):
-            if not number:
-                continue
-            left = int(np.count_nonzero(self._owner == number)) - inter
-            if left < MIN_VISIBLE * self._areas[number - 1]:
+        for area, inter, left in self._under(stencil):
+            if left < MIN_VISIBLE * area:
                 return False
             # Nor may it lie mostly on top of one like it in size: that would be a pattern.
-            much_smaller = self._areas[number - 1] >= _ON_TOP_RATIO * stencil.area
+            much_smaller = area >= _ON_TOP_RATIO * stencil.area
             if inter > (1 - MIN_VISIBLE) * stencil.area and not much_smaller:
                 return False
         return True
 
     def hides_too_much(self, stencil: Stencil) -> bool:
         """Would something there that is no object hide too much of one?"""
+        return any(left < MIN_VISIBLE * area for area, _, left in self._under(stencil))
+
+    def _under(self, stencil: Stencil) -> Iterator[tuple[int, int, int]]:
+        """Of each object under it: pixels if nothing were in front, under it, and left in sight."""
         owners, counts = np.unique(self._owner[stencil.window][stencil.solid], return_counts=True)
-        return any(
-            number
-            and np.count_nonzero(self._owner == number) - inter
-            < MIN_VISIBLE * self._areas[number - 1]
-            for number, inter in zip(owners.tolist(), counts.tolist(), strict=True)
-        )
+        for number, inter in zip(owners.tolist(), counts.tolist(), strict=True):
+            if number:
+                left = int(np.count_nonzero(self._owner == number)) - inter
+                yield self._areas[number - 1], inter, left
 
     def paint(self, sprite: Sprite, stencil: Stencil | None, *, number: int | None = None) -> None:
         """Put a sprite in front of all others; None is a sprite outside the frame.

@@ -31,7 +31,6 @@ from annotate.run_folder import Run
 from annotate.scenes import draw_still
 
 PROMPTS = ["red circle", "blue triangle", "green square"]
-PART_ITEMS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +72,14 @@ def on_ray(asked: AnnotateCommand) -> Any:
     return cluster
 
 
-def measure(start: Callable[[AnnotateCommand], Any], data: Path, out: Path, workers: int) -> Took:
+def measure(
+    start: Callable[[AnnotateCommand], Any], asked: AnnotateCommand, data: Path, out: Path
+) -> Took:
     """One run into an empty folder."""
     begun = time.perf_counter()
-    executor = start(settings(data, workers))
+    executor = start(asked)
     found = dataset.discover(str(data))
-    units: list[Unit] = cut(found.items, PART_ITEMS)
+    units: list[Unit] = cut(found.items, asked.runner.part_items)
     seen = {item.name: stamps.stamp(item) for item in found.items}
     run = Run(out, data, load_prompts(PROMPTS))
     run.records_dir.mkdir(parents=True)
@@ -112,7 +113,7 @@ def _processor_s() -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--stills", type=int, default=192)
+    parser.add_argument("--stills", type=int, default=512, help="in parts of runner.part_items")
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -124,7 +125,8 @@ def main() -> None:
         make_stills(data, asked.stills)
         for turn in range(asked.repeats):
             for name, (start, workers) in kinds.items():
-                took[name].append(measure(start, data, Path(work) / f"{turn}-{name}", workers))
+                out = Path(work) / f"{turn}-{name}"
+                took[name].append(measure(start, settings(data, workers), data, out))
                 print(turn, name, took[name][-1], flush=True)
     print("\n| workers | stills / s | with the start | processor, ms / still | Ray's own, ms / s |")
     print("|---|---|---|---|---|")

@@ -1,7 +1,8 @@
 """Kill the workers of a Ray run, compare what it makes with a local run, byte for byte.
 
-`python -m tests.killing_ray --random 100 --steps 60` is the long version (`make soak`); tests run a
+`python -m tests.killing_ray --random 100 --steps 30` is the long version (`make soak`); tests run a
 short one. Workers die at random moments and just before their changes of files; the run goes on.
+One that has lost all of its workers ends and says so, and is started again.
 """
 
 from __future__ import annotations
@@ -16,37 +17,68 @@ from pathlib import Path
 import psutil
 
 from annotate import job
+from annotate.ray_runner import NONE_LEFT
 from tests.killing import arguments, left_behind, make_dataset, settings, tree
 
 FAULTS = Path(__file__).parent / "faults"
+# Between two kills: short enough to hit workers as they start, long enough to hit them at work.
+KILL_EVERY_S = (1.0, 25.0)
 
 
-def run(work: Path, dataset: Path, deaths: list[int], kills: int, seed: int) -> tuple[int, int]:
-    """A run on two workers; its exit code, and how many of `kills` random kills were done.
+class Killing:
+    """One dataset, what a local run makes of it, and runs on two workers that keep dying."""
 
-    `deaths` are the changes of files before which workers die, one after another.
-    """
-    fates = work / "deaths"
-    fates.mkdir()
-    for step in deaths:
-        (fates / f"{step:04d}").touch()
-    out = work / "ray"
-    environment = {
-        **os.environ,
-        "ANNOTATE_DEATHS": str(fates), "ANNOTATE_DEATHS_IN": str(out / "records"),
-        "PYTHONPATH": os.pathsep.join([str(FAULTS), os.environ.get("PYTHONPATH", "")]),
-    }  # fmt: skip
-    command = ["-m", "annotate", *arguments(dataset, out), "executor=ray", "ray.workers=2"]
-    with (work / "ray.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, *command], env=environment, stdout=log, stderr=log
-        )
-        rng, done = random.Random(seed), 0
-        while True:
-            try:
-                return process.wait(timeout=rng.uniform(1, 5) if done < kills else None), done
-            except subprocess.TimeoutExpired:
-                done += _kill_one(process.pid, rng)
+    def __init__(self, work: Path, stills: int, seed: int = 0) -> None:
+        self.work = work
+        work.mkdir(parents=True, exist_ok=True)
+        self._dataset = make_dataset(work / "data", stills)
+        job.annotate_dataset(settings(self._dataset, work / "local"))
+        self._rng = random.Random(seed)
+        self.by_chance = 0  # workers killed at random moments
+        self.at_changes = 0  # and before changes of files
+        self.restarts = 0  # of the command, as after a run that had lost all of its workers
+
+    def round(self, name: str, *, deaths: list[int], kills: int) -> list[str]:
+        """A run with at most that many kills; names of files that differ or should not be there.
+
+        `deaths` are the changes of files before which workers die, one after another.
+        """
+        fates = self.work / f"deaths-{name}"
+        fates.mkdir()
+        for step in deaths:
+            (fates / f"{step:04d}").touch()
+        out, log = self.work / f"ray-{name}", self.work / f"ray-{name}.log"
+        wanted = self.by_chance + kills
+        code = self._run(out, fates, log, wanted)
+        while code == 2 and NONE_LEFT in log.read_text():
+            self.restarts += 1
+            code = self._run(out, fates, log, wanted)
+        self.at_changes += len(deaths) - len(list(fates.iterdir()))
+        if code:
+            return [f"exit code {code}: {log.read_text()[-2000:]}"]
+        local, made = tree(self.work / "local"), tree(out)
+        different = [n for n in local.keys() | made if local.get(n) != made.get(n)]
+        return sorted(different) + left_behind(out)
+
+    def _run(self, out: Path, fates: Path, log: Path, wanted: int) -> int:
+        """The command once, to its end, while workers are killed; its exit code."""
+        environment = {
+            **os.environ,
+            "ANNOTATE_DEATHS": str(fates), "ANNOTATE_DEATHS_IN": str(out / "records"),
+            "PYTHONPATH": os.pathsep.join([str(FAULTS), os.environ.get("PYTHONPATH", "")]),
+        }  # fmt: skip
+        command = ["-m", "annotate", *arguments(self._dataset, out), "executor=ray"]
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, *command, "ray.workers=2"],
+                env=environment, stdout=file, stderr=file,
+            )  # fmt: skip
+            while True:
+                moment = self._rng.uniform(*KILL_EVERY_S) if self.by_chance < wanted else None
+                try:
+                    return process.wait(timeout=moment)
+                except subprocess.TimeoutExpired:
+                    self.by_chance += _kill_one(process.pid, self._rng)
 
 
 def _kill_one(driver: int, rng: random.Random) -> int:
@@ -61,33 +93,24 @@ def _kill_one(driver: int, rng: random.Random) -> int:
         return 0
 
 
-def compare(work: Path, *, stills: int, deaths: list[int], kills: int, seed: int = 0) -> list[str]:
-    """What is wrong after all: names of files that differ or should not be there."""
-    work.mkdir(parents=True, exist_ok=True)
-    dataset = make_dataset(work / "data", stills)
-    job.annotate_dataset(settings(dataset, work / "local"))
-    code, done = run(work, dataset, deaths, kills, seed)
-    left = len(list((work / "deaths").iterdir()))
-    print(f"workers died before {len(deaths) - left} changes of files and at {done} random moments")
-    if code:
-        return [f"exit code {code}: {(work / 'ray.log').read_text()[-2000:]}"]
-    local, made = tree(work / "local"), tree(work / "ray")
-    different = [name for name in local.keys() | made if local.get(name) != made.get(name)]
-    return sorted(different) + left_behind(work / "ray")
-
-
 def main() -> None:
     """Print how often workers died, and every file that differs from a local run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="an empty folder")
     parser.add_argument("--random", type=int, default=100, help="random moments")
     parser.add_argument("--steps", type=int, default=30, help="the first n changes of a worker")
-    parser.add_argument("--stills", type=int, default=300)
+    parser.add_argument("--stills", type=int, default=600)
     asked = parser.parse_args()
-    wrong = compare(
-        asked.work.resolve(), stills=asked.stills, deaths=list(range(1, asked.steps + 1)),
-        kills=asked.random,
-    )  # fmt: skip
+    killing, wrong, rounds = Killing(asked.work.resolve(), asked.stills), [], 0
+    while not wrong and (killing.by_chance < asked.random or not rounds):
+        deaths = [] if rounds else list(range(1, asked.steps + 1))
+        wrong = killing.round(str(rounds), deaths=deaths, kills=asked.random - killing.by_chance)
+        rounds += 1
+        print(
+            f"{rounds} runs: workers died before {killing.at_changes} changes of files and at "
+            f"{killing.by_chance} random moments; {killing.restarts} times none was left",
+            flush=True,
+        )
     print("\n".join(wrong) or "the same bytes as the local run, nothing left behind")
     sys.exit(bool(wrong))
 

@@ -60,9 +60,9 @@ _BATCHES: Final = (
 )
 # Drawn at this scale, then resized as the processor does: from 96 px to 800 px wide.
 _ZOOMS: Final = (1.0, 1.0, 1.0, 0.5, 0.75, 1.5, 2.5)
-_LONG_PROMPT_ODDS: Final = 0.2
+_LONG_PROMPT_ODDS: Final = 0.3
 # Frames of clips show objects half hidden, as stills never do.
-_CLIP_ODDS: Final = 0.3
+_CLIP_ODDS: Final = 0.4
 _CLIP_FRAMES: Final = 64
 _CROWD_ODDS: Final = 0.15
 _FEW, _CROWD = 8, 20  # objects at most

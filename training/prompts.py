@@ -16,7 +16,9 @@ from annotate.scenes.vocabulary import ANYTHING, MATERIALS, SIZES, SYNONYMS, plu
 
 KINDS: Final = ("combo", "shape", "colour", "material", "size", "mixed")
 _KIND_ODDS: Final = (0.3, 0.28, 0.08, 0.1, 0.1, 0.14)
-_KEEP_PRESENT: Final = 0.85  # else an object goes unasked for, and must not be reported
+# Share of the fitting phrases that a prompt keeps, drawn for each: what goes unasked for must not
+# be reported, not even where nothing that is there is asked for.
+_KEEP_PRESENT: Final = (0.85, 0.85, 0.85, 0.5, 0.0)
 _OTHER_WORD_ODDS: Final = 0.2  # of saying a word by a synonym
 _PLURAL_ODDS: Final = 0.12
 
@@ -71,7 +73,7 @@ def sample_prompt(
     limit: int,
     kind: str | None = None,
     combos: Sequence[Combo] = TRAIN_COMBOS,
-    keep_present: float = _KEEP_PRESENT,
+    keep_present: float | None = None,
     fill: bool = False,
     vary: bool = False,
 ) -> Prompt:
@@ -80,6 +82,8 @@ def sample_prompt(
     With `vary` some are said by synonyms or in the plural.
     """
     kind = kind or str(rng.choice(KINDS, p=_KIND_ODDS))
+    if keep_present is None:
+        keep_present = float(rng.choice(_KEEP_PRESENT))
     known = vocabulary(kind, tuple(combos))
     names = [{name for of_kind in names_of(o).values() for name in of_kind} for o in objects]
     present_all = set().union(*names)
@@ -110,11 +114,11 @@ def say(rng: Generator, phrase: str) -> str:
 
 
 def _hard_first(rng: Generator, absent: list[str], present: list[str]) -> list[str]:
-    """Shuffle, and most times put three first that share a word with a phrase that is present."""
+    """Shuffle, and most times put six first that share a word with a phrase that is present."""
     absent = [absent[i] for i in rng.permutation(len(absent))]
     if rng.random() < 0.3:
         return absent
     words = {word for phrase in present for word in phrase.split()} - {ANYTHING}
-    hard = [phrase for phrase in absent if words & set(phrase.split())][:3]
+    hard = [phrase for phrase in absent if words & set(phrase.split())][:6]
     chosen = set(hard)
     return hard + [phrase for phrase in absent if phrase not in chosen]

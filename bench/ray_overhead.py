@@ -50,10 +50,10 @@ def make_stills(folder: Path, count: int) -> None:
         PilImage.fromarray(scene.image).save(folder / f"{seed:05d}.png")
 
 
-def settings(data: Path, workers: int) -> AnnotateCommand:
+def settings(data: Path, workers: int, *more: str) -> AnnotateCommand:
     argv = [
         f"dataset={data}", f"prompts=[{','.join(PROMPTS)}]", "models=tiny", "runner.threads=1",
-        f"ray.workers={workers}", "executor=ray",
+        f"ray.workers={workers}", "executor=ray", *more,
     ]  # fmt: skip
     return typed(compose(argv, "config"), AnnotateCommand)
 
@@ -113,8 +113,9 @@ def _processor_s() -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--stills", type=int, default=512, help="in parts of runner.part_items")
+    parser.add_argument("--stills", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("overrides", nargs="*", help="such as runner.part_items=16")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     kinds = {"in this process": (in_process, 1), "Ray, 1": (on_ray, 1), "Ray, 2": (on_ray, 2)}
@@ -126,7 +127,8 @@ def main() -> None:
         for turn in range(asked.repeats):
             for name, (start, workers) in kinds.items():
                 out = Path(work) / f"{turn}-{name}"
-                took[name].append(measure(start, settings(data, workers), data, out))
+                given = settings(data, workers, *asked.overrides)
+                took[name].append(measure(start, given, data, out))
                 print(turn, name, took[name][-1], flush=True)
     print("\n| workers | stills / s | with the start | processor, ms / still | Ray's own, ms / s |")
     print("|---|---|---|---|---|")

@@ -49,10 +49,13 @@ class Killing:
             (fates / f"{step:04d}").touch()
         out, log = self.work / f"ray-{name}", self.work / f"ray-{name}.log"
         wanted = self.by_chance + kills
-        code = self._run(out, fates, log, wanted)
-        while code == 2 and NONE_LEFT in log.read_text():
-            self.restarts += 1
+        while True:
+            before = self.by_chance
             code = self._run(out, fates, log, wanted)
+            lost_all = code == 2 and NONE_LEFT in log.read_text()
+            if not lost_all or self.by_chance == before:  # without a kill that is a fault
+                break
+            self.restarts += 1
         self.at_changes += len(deaths) - len(list(fates.iterdir()))
         if code:
             return [f"exit code {code}: {log.read_text()[-2000:]}"]

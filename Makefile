@@ -55,9 +55,9 @@ soak: setup ## hours of kills, hostile files and long runs; see docs/reliability
 	rm -rf $(WORK)
 
 train: setup ## train the embedded models on; see training/README.md
-	$(PY) -m training.grounder --run training/runs/grounder --minutes 111 --lr 1.5e-3 --lr-end 3e-5 \
+	$(PY) -m training.grounder --run training/runs/grounder --minutes 92 --lr 1.2e-3 --lr-end 3e-5 \
 		--init annotate/models/tiny/grounder
-	$(PY) -m training.segmenter --run training/runs/segmenter --minutes 111 --lr 8e-4 --lr-end 2e-5 \
+	$(PY) -m training.segmenter --run training/runs/segmenter --minutes 88 --lr 8e-4 --lr-end 2e-5 \
 		--init annotate/models/tiny/segmenter/sam2.1_tiny.pt
 	$(PY) -m training.figures --grounder training/runs/grounder/export \
 		--segmenter training/runs/segmenter/export

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -69,6 +69,19 @@ class AppPage:
     def samples(self) -> int:
         """How many pictures the grid shows."""
         return self.page.locator(at("looker")).count()
+
+    def part(self, number: int, box: Sequence[float]) -> tuple[int, int, int, int]:
+        """Where a box, x y w h in parts of the picture, lies on the page: x0 y0 x1 y1, pixels."""
+        tile = self.page.locator(at("looker")).nth(number).bounding_box()
+        assert tile is not None
+        x, y, w, h = box
+        left, top = tile["x"] + x * tile["width"], tile["y"] + y * tile["height"]
+        return (
+            round(left),
+            round(top),
+            round(left + w * tile["width"]),
+            round(top + h * tile["height"]),
+        )
 
     def select(self, number: int = 0) -> None:
         """Tick a picture of the grid."""

@@ -456,7 +456,7 @@ def test_the_whole_loop_with_a_browser(run: Run, tmp_path: Path):
         with app_page.app_page(f"http://127.0.0.1:{port}") as app:
             app.wait_for_samples()
             assert app.samples() == 3
-            assert_masks_are_drawn(app, tmp_path, run)
+            assert_masks_are_drawn(app, tmp_path, run, stills.load_saved_view("queue"))
             app.select(0)
             app.tag("accept")
         session.close()
@@ -482,19 +482,27 @@ def test_the_whole_loop_with_a_browser(run: Run, tmp_path: Path):
     assert Rle(written["counts"], tuple(written["size"])).counts == encode_masks(expected[None])[0]
 
 
-def assert_masks_are_drawn(app: app_page.AppPage, folder: Path, run: Run) -> None:
-    """The grid shows objects without a colour of their own in the colours of their classes."""
+def assert_masks_are_drawn(app: app_page.AppPage, folder: Path, run: Run, queue: Any) -> None:
+    """The grid shows an object without a colour of its own in the colour of its class."""
+    plain = [
+        (number, thing)
+        for number, sample in enumerate(queue)
+        for thing in sample.instances.detections
+        if thing.label.split()[0] in PLAIN
+    ]
+    number, thing = max(plain, key=lambda found: np.prod(found[1].bounding_box[2:]))
     colours = dict(zip(run.classes.names, class_colours(run.classes), strict=True))
-    painted = {
-        name: bytes.fromhex(c[1:]) for name, c in colours.items() if name.split()[0] in PLAIN
-    }
-    hues = cv2.cvtColor(np.array([list(map(list, painted.values()))], np.uint8), cv2.COLOR_RGB2HSV)
+    painted = np.array([[list(bytes.fromhex(colours[thing.label][1:]))]], np.uint8)
+    hue = int(cv2.cvtColor(painted, cv2.COLOR_RGB2HSV)[0, 0, 0])
     for _ in range(60):  # masks are painted some time after their pictures
         app_page.save(app, folder / "grid.png")
-        grid = np.asarray(PilImage.open(folder / "grid.png").convert("RGB"))[140:340, 310:560]
-        hsv = cv2.cvtColor(grid, cv2.COLOR_RGB2HSV).astype(int)
-        near = np.abs(hsv[..., None, 0] - hues[0, :, 0].astype(int)) <= 5
-        if (near.any(-1) & (hsv[..., 1] > 100)).sum() > 500:
+        x0, y0, x1, y1 = app.part(number, thing.bounding_box)
+        inside = (x0 + 4, y0 + 4, x1 - 4, y1 - 4)  # the outline of its box has the colour too
+        seen = PilImage.open(folder / "grid.png").convert("RGB").crop(inside)
+        hsv = cv2.cvtColor(np.asarray(seen), cv2.COLOR_RGB2HSV).astype(int)
+        near = (np.abs(hsv[..., 0] - hue) <= 5) & (hsv[..., 1] > 100)
+        if near.mean() > 0.5 * thing.mask.mean():
             return
         app.page.wait_for_timeout(1000)
-    pytest.fail("no masks are drawn")
+    share = f"{near.mean():.2f} of its box"
+    pytest.fail(f"no mask is drawn of {thing.label} in picture {number}: {share}")

@@ -78,18 +78,13 @@ def test_one_object_one_id_and_every_frame_in_order(tiny_sam, grounder):
         assert instance.score >= RULES.birth_score
 
 
-SLIVERS = pytest.mark.xfail(
-    strict=True, reason="of two slivers of a circle the tiny segmenter makes two objects"
-)
-
-
 @pytest.mark.parametrize(
     ("in_front", "y_circle", "y_square"),
     [
         ("red circle", 90, 100),
         ("red circle", 84, 104),
         ("blue square", 84, 104),  # half of the circle stays in sight
-        pytest.param("blue square", 90, 100, marks=SLIVERS),
+        ("blue square", 90, 100),  # of the circle, slivers
     ],
 )
 def test_two_objects_that_cross_keep_their_ids(tiny_sam, grounder, in_front, y_circle, y_square):

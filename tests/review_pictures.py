@@ -23,6 +23,7 @@ def main() -> None:
     run = Run.open(sys.argv[1])
     rules = review.ReviewRules(None, 0.3, {}, 0, True, None)
     datasets = {dataset.kind: dataset for dataset in review.build(run, rules)}
+    first = max(datasets["stills"].samples(), key=lambda sample: float(sample["doubt"]))
     with app_page.app_server() as port:
         address = f"http://127.0.0.1:{port}"
         session = datasets["stills"].open_app(port=port)
@@ -37,7 +38,9 @@ def main() -> None:
             app.wait_for_samples()
             app.open(0)
             app.annotate()
-            app.page.get_by_text("black ring", exact=True).first.click()
+            app.page.get_by_text(
+                first["instances"]["detections"][0]["label"], exact=True
+            ).first.click()
             _save(app, "edit")
         session.close()
         session = datasets["videos"].open_app(port=port)

@@ -1,18 +1,17 @@
 """What Ray costs against a run in this process, and what a second worker brings.
 
-The same stills, interleaved: in this process, with one worker on Ray, with two. Each worker has one
-thread. Wall times are of the units alone, then with the start of Ray and the loading of models. On
-a machine that is busy with other work they mean little; processor times still compare: those of
-the processes that annotate, and those of Ray's own, which take the same per second whatever is
-done.
+The same stills in this process and with one worker on Ray, by turns of one part each, so that both
+meet the same machine; then with two workers. Each worker has one thread. Until the workers are
+ready nothing is counted. Where other work runs on the machine, wall times mean little.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -35,12 +34,70 @@ PROMPTS = ["red circle", "blue triangle", "green square"]
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """Seconds of one run."""
+    """Seconds of some stills."""
 
-    work: float
-    whole: float  # with the start
-    processor: float  # of the work, in this process and the workers
+    wall: float
+    processor: float  # in this process and the workers
     daemons: float  # processor, meanwhile, in Ray's own processes
+
+
+class Clock:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.perf_counter(), _processor_s()
+
+    def took(self) -> Took:
+        working, others = _processor_s()
+        wall = time.perf_counter() - self._wall
+        return Took(wall, working - self._processor[0], others - self._processor[1])
+
+
+class Turns:
+    """Two runs in threads of their own, of which one works at a time, a part of `size` items."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._turn = threading.Condition()
+        self._whose = 0
+        self._ended = [False, False]
+        self._done = [0, 0]
+        self._clock = Clock()
+        self.took: tuple[list[Took], list[Took]] = ([], [])
+
+    def run(self, works: Sequence[Callable[[Callable[[Step], None]], None]]) -> None:
+        """Call both with what they must call after each step; end when both have."""
+        threads = [threading.Thread(target=self._one, args=(n, w)) for n, w in enumerate(works)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _one(self, number: int, work: Callable[[Callable[[Step], None]], None]) -> None:
+        def on_step(step: Step) -> None:
+            self._done[number] += step.items
+            if step.items and self._done[number] % self._size == 0:
+                self.took[number].append(self._clock.took())
+                self._pass_on(number)
+                self._wait(number)
+
+        self._wait(number)
+        try:
+            work(on_step)
+        finally:
+            self._ended[number] = True
+            self._pass_on(number)
+
+    def _wait(self, number: int) -> None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._whose == number)
+        self._clock = Clock()
+
+    def _pass_on(self, number: int) -> None:
+        with self._turn:
+            if not self._ended[1 - number]:
+                self._whose = 1 - number
+            self._turn.notify_all()
 
 
 def make_stills(folder: Path, count: int) -> None:
@@ -72,27 +129,14 @@ def on_ray(asked: AnnotateCommand) -> Any:
     return cluster
 
 
-def measure(
-    start: Callable[[AnnotateCommand], Any], asked: AnnotateCommand, data: Path, out: Path
-) -> Took:
-    """One run into an empty folder."""
-    begun = time.perf_counter()
-    executor = start(asked)
+def work(executor: Any, asked: AnnotateCommand, data: Path, out: Path) -> Callable[..., None]:
+    """A run into an empty folder, still to be called with `on_step`."""
     found = dataset.discover(str(data))
     units: list[Unit] = cut(found.items, asked.runner.part_items)
     seen = {item.name: stamps.stamp(item) for item in found.items}
     run = Run(out, data, load_prompts(PROMPTS))
     run.records_dir.mkdir(parents=True)
-    before, ready = _processor_s(), time.perf_counter()
-    after = before
-
-    def on_step(_: Step) -> None:  # Ray's processes end with the run, so they are asked before
-        nonlocal after
-        after = _processor_s()
-
-    executor.run(units, run, seen, on_step)
-    end = time.perf_counter()
-    return Took(end - ready, end - begun, after[0] - before[0], after[1] - before[1])
+    return lambda on_step: executor.run(units, run, seen, on_step)
 
 
 def _processor_s() -> tuple[float, float]:
@@ -113,43 +157,68 @@ def _processor_s() -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--stills", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--stills", type=int, default=512, help="in whole parts")
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("overrides", nargs="*", help="such as runner.part_items=16")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    kinds = {"in this process": (in_process, 1), "Ray, 1": (on_ray, 1), "Ray, 2": (on_ray, 2)}
-    took: dict[str, list[Took]] = {name: [] for name in kinds}
-    with tempfile.TemporaryDirectory() as work:
-        data = Path(work) / "data"
+    own, one, two = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
         data.mkdir()
         make_stills(data, asked.stills)
         for turn in range(asked.repeats):
-            for name, (start, workers) in kinds.items():
-                out = Path(work) / f"{turn}-{name}"
-                given = settings(data, workers, *asked.overrides)
-                took[name].append(measure(start, given, data, out))
-                print(turn, name, took[name][-1], flush=True)
-    print("\n| workers | stills / s | with the start | processor, ms / still | Ray's own, ms / s |")
-    print("|---|---|---|---|---|")
-    for name, runs in took.items():
-        work_s, whole_s = median(t.work for t in runs), median(t.whole for t in runs)
-        cpu_ms = median(t.processor for t in runs) / asked.stills * 1000
-        rates = f"{asked.stills / work_s:.2f} | {asked.stills / whole_s:.2f}"
-        daemons_ms = median(t.daemons / t.work for t in runs) * 1000
-        print(f"| {name} | {rates} | {cpu_ms:.1f} | {daemons_ms:.0f} |")
-
-    def ratio(one: str, other: str, of: Callable[[Took], float]) -> float:
-        """The median over turns, in each of which both met the same machine."""
-        return median(of(a) / of(b) for a, b in zip(took[one], took[other], strict=True))
-
-    own, one, two = kinds
-    print(f"\nRay against this process, one worker: {ratio(one, own, lambda t: t.work):.3f} of the")
-    print(f"wall time, {ratio(one, own, lambda t: t.processor):.3f} of the processor time; with")
-    print(f"the start {ratio(one, own, lambda t: t.whole):.3f} of the wall time.")
-    print(f"Two workers against one: {ratio(one, two, lambda t: t.work):.2f} times as fast.")
+            alone, pair = (settings(data, n, *asked.overrides) for n in (1, 2))
+            assert asked.stills % alone.runner.part_items == 0, "--stills must fill whole parts"
+            local, cluster = in_process(alone), on_ray(alone)
+            turns = Turns(alone.runner.part_items)
+            turns.run(
+                [
+                    work(local, alone, data, Path(folder) / f"{turn}-own"),
+                    work(cluster, alone, data, Path(folder) / f"{turn}-one"),
+                ]
+            )
+            own += turns.took[0]
+            one += turns.took[1]
+            both = work(on_ray(pair), pair, data, Path(folder) / f"{turn}-two")
+            two.append(_to_the_last(both))
+            print(turn, *turns.took, two[-1], sep="\n", flush=True)
+    per_part = asked.stills / len(own) * asked.repeats
+    print("\n| workers | stills / s | processor, ms / still | Ray's own, ms / s |")
+    print("|---|---|---|---|")
+    for name, runs, stills in [
+        ("in this process", own, per_part),
+        ("Ray, 1", one, per_part),
+        ("Ray, 2", two, asked.stills),
+    ]:
+        rate = stills / median(t.wall for t in runs)
+        processor_ms = median(t.processor for t in runs) / stills * 1000
+        daemons_ms = median(t.daemons / t.wall for t in runs) * 1000
+        print(f"| {name} | {rate:.2f} | {processor_ms:.1f} | {daemons_ms:.0f} |")
+    walls = sorted(a.wall / b.wall for a, b in zip(one, own, strict=True))
+    processors = median(a.processor / b.processor for a, b in zip(one, own, strict=True))
+    in_all = [sum(took.wall for took in runs) for runs in (own, one, two)]
+    print(f"\nOne worker on Ray against this process, by {len(walls)} pairs of parts: median")
+    print(f"{median(walls):.3f} of the wall time ({walls[0]:.3f} to {walls[-1]:.3f}),")
+    print(
+        f"{processors:.3f} of the processor time; in all {in_all[1] / in_all[0]:.3f} of the wall time."
+    )
+    print(f"Two workers against one: {in_all[1] / in_all[2]:.2f} times as fast.")
     load = " ".join(f"{v:.1f}" for v in psutil.getloadavg())
     print(f"{psutil.cpu_count()} cores; load of the machine over 1, 5, 15 min: {load}")
+
+
+def _to_the_last(run: Callable[..., None]) -> Took:
+    """What a run takes until its last part: Ray's processes end with it."""
+    clock = Clock()
+    took = clock.took()
+
+    def on_step(_: Step) -> None:
+        nonlocal took
+        took = clock.took()
+
+    run(on_step)
+    return took
 
 
 if __name__ == "__main__":

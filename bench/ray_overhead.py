@@ -200,9 +200,8 @@ def main() -> None:
     in_all = [sum(took.wall for took in runs) for runs in (own, one, two)]
     print(f"\nOne worker on Ray against this process, by {len(walls)} pairs of parts: median")
     print(f"{median(walls):.3f} of the wall time ({walls[0]:.3f} to {walls[-1]:.3f}),")
-    print(
-        f"{processors:.3f} of the processor time; in all {in_all[1] / in_all[0]:.3f} of the wall time."
-    )
+    print(f"{processors:.3f} of the processor time; in all it took")
+    print(f"{in_all[1] / in_all[0]:.3f} of the wall time.")
     print(f"Two workers against one: {in_all[1] / in_all[2]:.2f} times as fast.")
     load = " ".join(f"{v:.1f}" for v in psutil.getloadavg())
     print(f"{psutil.cpu_count()} cores; load of the machine over 1, 5, 15 min: {load}")

@@ -161,6 +161,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("overrides", nargs="*", help="such as runner.part_items=16")
     asked = parser.parse_args()
+    size = settings(Path(), 1, *asked.overrides).runner.part_items
+    if asked.stills % size:
+        parser.error(f"--stills {asked.stills} does not fill whole parts of {size}")
     torch.set_num_threads(1)
     own, one, two = [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -169,9 +172,8 @@ def main() -> None:
         make_stills(data, asked.stills)
         for turn in range(asked.repeats):
             alone, pair = (settings(data, n, *asked.overrides) for n in (1, 2))
-            assert asked.stills % alone.runner.part_items == 0, "--stills must fill whole parts"
             local, cluster = in_process(alone), on_ray(alone)
-            turns = Turns(alone.runner.part_items)
+            turns = Turns(size)
             turns.run(
                 [
                     work(local, alone, data, Path(folder) / f"{turn}-own"),
@@ -183,12 +185,11 @@ def main() -> None:
             both = work(on_ray(pair), pair, data, Path(folder) / f"{turn}-two")
             two.append(_to_the_last(both))
             print(turn, *turns.took, two[-1], sep="\n", flush=True)
-    per_part = asked.stills / len(own) * asked.repeats
     print("\n| workers | stills / s | processor, ms / still | Ray's own, ms / s |")
     print("|---|---|---|---|")
     for name, runs, stills in [
-        ("in this process", own, per_part),
-        ("Ray, 1", one, per_part),
+        ("in this process", own, size),
+        ("Ray, 1", one, size),
         ("Ray, 2", two, asked.stills),
     ]:
         rate = stills / median(t.wall for t in runs)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SKIP_NOTHING = "ANNOTATE_SKIP_NOTHING" in os.environ  # .ci/run says so: what is missing fails
@@ -70,24 +70,23 @@ class AppPage:
         """How many pictures the grid shows."""
         return self.page.locator(at("looker")).count()
 
-    def part(self, number: int, box: Sequence[float]) -> tuple[int, int, int, int]:
-        """Where a box, x y w h in parts of the picture, lies on the page: x0 y0 x1 y1, pixels."""
+    def _tile(self, number: int) -> FloatRect:
+        """Where a picture of the grid lies on the page."""
         tile = self.page.locator(at("looker")).nth(number).bounding_box()
         assert tile is not None
-        x, y, w, h = box
+        return tile
+
+    def part(self, number: int, box: Sequence[float]) -> tuple[int, int, int, int]:
+        """Where a box, x y w h in parts of the picture, lies on the page: x0 y0 x1 y1, pixels."""
+        tile, (x, y, w, h) = self._tile(number), box
         left, top = tile["x"] + x * tile["width"], tile["y"] + y * tile["height"]
-        return (
-            round(left),
-            round(top),
-            round(left + w * tile["width"]),
-            round(top + h * tile["height"]),
-        )
+        right, bottom = left + w * tile["width"], top + h * tile["height"]
+        return round(left), round(top), round(right), round(bottom)
 
     def select(self, number: int = 0) -> None:
         """Tick a picture of the grid."""
-        box = self.page.locator(at("looker")).nth(number).bounding_box()
-        assert box is not None
-        self.page.mouse.click(box["x"] + 14, box["y"] + 14)
+        tile = self._tile(number)
+        self.page.mouse.click(tile["x"] + 14, tile["y"] + 14)
         self.page.wait_for_selector(at("action-manage-selected"))
 
     def tag(self, name: str, *, labels: bool = False) -> None:

@@ -50,7 +50,7 @@ bench: setup ## speed, as ratios within one run; see bench/README.md
 soak: setup ## hours of kills, hostile files and long runs; see docs/reliability.md
 	$(eval WORK := $(shell mktemp -d))
 	OMP_NUM_THREADS=1 $(PY) -m tests.killing --work $(WORK)/kill --random 100 --every 1
-	OMP_NUM_THREADS=1 $(PY) -m tests.killing_ray --work $(WORK)/ray --random 100 --steps 30
+	OMP_NUM_THREADS=1 $(PY) -m tests.killing_ray --work $(WORK)/ray --random 100
 	OMP_NUM_THREADS=1 $(PY) -m tests.soak --work $(WORK)/soak --stills 20000 --frames 10000
 	rm -rf $(WORK)
 

@@ -33,18 +33,20 @@ PROMPTS = ["red circle", "blue triangle"]
 FRAMES = 8
 
 
-def make_dataset(folder: Path, stills: int = 6) -> Path:
-    """Stills of two sizes, one of them torn, and a clip."""
+def make_dataset(folder: Path, stills: int = 6, clips: int = 1) -> Path:
+    """Stills of two sizes, with one more that is torn, and clips."""
     folder.mkdir(parents=True)
     for seed in range(stills):
         size = (96, 96) if seed % 2 else (96, 72)
         scene = draw_still(seed, size, combos=[("red", "circle"), ("blue", "triangle")])
         PilImage.fromarray(scene.image).save(folder / f"{seed:03d}.png")
-    (folder / "torn.png").write_bytes((folder / "001.png").read_bytes()[:200])
-    clip = Clip(4, (96, 96), combos=[("red", "circle"), ("blue", "triangle")], objects=2)
-    with VideoWriter(folder / "clip.mp4", size_wh=(96, 96), fps=25, crf=12) as video:
-        for t in range(FRAMES):
-            video.add(clip.frame(t).image, t / 25)
+    if stills:
+        (folder / "torn.png").write_bytes((folder / "000.png").read_bytes()[:200])
+    for seed in range(4, 4 + clips):
+        clip = Clip(seed, (96, 96), combos=[("red", "circle"), ("blue", "triangle")], objects=2)
+        with VideoWriter(folder / f"{seed:03d}.mp4", size_wh=(96, 96), fps=25, crf=12) as video:
+            for t in range(FRAMES):
+                video.add(clip.frame(t).image, t / 25)
     return folder
 
 

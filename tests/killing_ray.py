@@ -1,8 +1,9 @@
 """Kill the workers of a Ray run, compare what it makes with a local run, byte for byte.
 
-`python -m tests.killing_ray --random 100 --steps 30` is the long version (`make soak`); tests run a
-short one. Workers die at random moments and just before their changes of files; the run goes on.
-One that has lost all of its workers ends and says so, and is started again.
+`python -m tests.killing_ray --random 100` is the long version (`make soak`); tests run a short one.
+Workers die at random moments, and just before each change of files that a part of stills and a part
+of a video take; the run goes on. One that has lost all of its workers ends and says so, and is
+started again.
 """
 
 from __future__ import annotations
@@ -12,13 +13,22 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import psutil
 
 from annotate import job
+from annotate.assemble import build_worker
+from annotate.dataset import discover
+from annotate.plan import cut
+from annotate.prompts import load_prompts
 from annotate.ray_runner import NONE_LEFT
-from tests.killing import arguments, left_behind, make_dataset, settings, tree
+from annotate.run_folder import Run
+from annotate.stamps import stamp
+from tests.faults.sitecustomize import watch_changes
+from tests.killing import PROMPTS, arguments, left_behind, make_dataset, settings, tree
 
 FAULTS = Path(__file__).parent / "faults"
 # Between two kills: short enough to hit workers as they start, long enough to hit them at work.
@@ -28,10 +38,10 @@ KILL_EVERY_S = (1.0, 25.0)
 class Killing:
     """One dataset, what a local run makes of it, and runs on two workers that keep dying."""
 
-    def __init__(self, work: Path, stills: int, seed: int = 0) -> None:
+    def __init__(self, work: Path, stills: int, clips: int = 1, seed: int = 0) -> None:
         self.work = work
         work.mkdir(parents=True, exist_ok=True)
-        self._dataset = make_dataset(work / "data", stills)
+        self._dataset = make_dataset(work / "data", stills, clips)
         job.annotate_dataset(settings(self._dataset, work / "local"))
         self._rng = random.Random(seed)
         self.by_chance = 0  # workers killed at random moments
@@ -67,7 +77,7 @@ class Killing:
         """The command once, to its end, while workers are killed; its exit code."""
         environment = {
             **os.environ,
-            "ANNOTATE_DEATHS": str(fates), "ANNOTATE_DEATHS_IN": str(out / "records"),
+            "ANNOTATE_DEATHS": str(fates), "ANNOTATE_DEATHS_IN": str(out),
             "PYTHONPATH": os.pathsep.join([str(FAULTS), os.environ.get("PYTHONPATH", "")]),
         }  # fmt: skip
         command = ["-m", "annotate", *arguments(self._dataset, out), "executor=ray"]
@@ -96,26 +106,62 @@ def _kill_one(driver: int, rng: random.Random) -> int:
         return 0
 
 
+def changes_of_a_unit(work: Path, *, stills: int, clips: int) -> int:
+    """How many changes of files a worker makes over the first unit of such a dataset."""
+    dataset = make_dataset(work / "data", stills, clips)
+    asked, classes = settings(dataset, work / "run"), load_prompts(PROMPTS)
+    (unit, *_) = cut(discover(str(dataset)).items, asked.runner.part_items)
+    run = Run(work / "run", dataset, classes)
+    run.records_dir.mkdir(parents=True)
+    worker, count = build_worker(asked, classes), 1  # the first opens the log
+
+    def on_change() -> None:
+        nonlocal count
+        count += 1
+
+    watch_changes(str(run.path), on_change)
+    worker.do(unit, run, {i.name: stamp(i) for i in unit.items}, lambda step: None)
+    return count
+
+
+def at_random(work: Path, kills: int) -> Iterator[tuple[Killing, list[str]]]:
+    """Runs in which workers die at random moments, until that many have."""
+    killing, runs = Killing(work, stills=600), 0
+    while killing.by_chance < kills:
+        yield killing, killing.round(str(runs), deaths=[], kills=kills - killing.by_chance)
+        runs += 1
+
+
+def at_every_change(work: Path) -> Iterator[tuple[Killing, list[str]]]:
+    """A run of stills and one of clips, with a death before each change that a unit takes.
+
+    There are more units than deaths, so that each worker meets one that nobody has begun.
+    """
+    for kind, (stills, clips) in {"stills": (3, 0), "clips": (0, 1)}.items():
+        changes = changes_of_a_unit(work / f"one-of-{kind}", stills=stills, clips=clips)
+        killing = Killing(work / kind, stills * (changes + 2), clips * (changes + 2))
+        yield killing, killing.round("0", deaths=list(range(1, changes + 1)), kills=0)
+
+
 def main() -> None:
     """Print how often workers died, and every file that differs from a local run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="an empty folder")
-    parser.add_argument("--random", type=int, default=100, help="random moments")
-    parser.add_argument("--steps", type=int, default=30, help="the first n changes of a worker")
-    parser.add_argument("--stills", type=int, default=600)
+    parser.add_argument("--random", type=int, default=100, help="random moments, 0 for none")
+    parser.add_argument("--every-change", action=argparse.BooleanOptionalAction, default=True)
     asked = parser.parse_args()
-    killing, wrong, rounds = Killing(asked.work.resolve(), asked.stills), [], 0
-    while not wrong and (killing.by_chance < asked.random or not rounds):
-        deaths = [] if rounds else list(range(1, asked.steps + 1))
-        wrong = killing.round(str(rounds), deaths=deaths, kills=asked.random - killing.by_chance)
-        rounds += 1
+    work = asked.work.resolve()
+    rounds = [at_random(work / "random", asked.random)] if asked.random else []
+    rounds += [at_every_change(work)] if asked.every_change else []
+    for killing, wrong in chain(*rounds):
         print(
-            f"{rounds} runs: workers died before {killing.at_changes} changes of files and at "
+            f"workers died before {killing.at_changes} changes of files and at "
             f"{killing.by_chance} random moments; {killing.restarts} times none was left",
             flush=True,
         )
-    print("\n".join(wrong) or "the same bytes as the local run, nothing left behind")
-    sys.exit(bool(wrong))
+        if wrong:
+            sys.exit("\n".join(wrong))
+    print("the same bytes as the local run, nothing left behind")
 
 
 if __name__ == "__main__":

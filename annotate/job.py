@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cache
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from annotate import dataset, export, gates, interrupt, lock, log_file, standing, summary
+from annotate import dataset, export, gates, interrupt, lock, log_file, standing, summary, versions
 from annotate.checks import in_range, one_of
 from annotate.config import AnnotateCommand
 from annotate.demo import ensure_demo
@@ -32,16 +31,6 @@ from annotate.types import ClassList
 log = logging.getLogger(__name__)
 
 CONTACT_TILES = 16
-LIBRARIES = (
-    "torch",
-    "torchvision",
-    "transformers",
-    "sam2",
-    "numpy",
-    "opencv-python",
-    "av",
-    "pillow",
-)
 
 
 class Executor(Protocol):
@@ -191,8 +180,7 @@ class _Job:
         with self._timed("load"):
             executor = load()
         redo = self._settings.on_change == "redo"
-        libraries = {name: version(name) for name in LIBRARIES}
-        if self._run.made_with(executor.provenance, libraries, redo=redo):
+        if self._run.made_with(executor.provenance, versions.libraries(), redo=redo):
             self._state = self._look()
         self._summary_path.unlink(missing_ok=True)  # until the end, there is none
         units = to_do(self._plan, self._state.todo)
@@ -282,7 +270,7 @@ class _Job:
             status=status,
             exit_code=exit_code,
             run=self._run.shown(),
-            version=version("annotate"),
+            version=versions.program(),
             models=self._run.weights(),
             libraries=self._run.libraries(),
             items={
@@ -354,7 +342,7 @@ def _asked(settings: AnnotateCommand) -> dict[str, Any]:
     ground = {k: v for k, v in asdict(settings.ground).items() if k != "batch"}
     segment = {k: v for k, v in asdict(settings.segment).items() if k != "max_pixels"}
     return {
-        "version": version("annotate"),
+        "version": versions.program(),
         "kind": _kind(settings),
         "ground": ground,
         "segment": segment,

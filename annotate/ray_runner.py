@@ -14,7 +14,7 @@ import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from annotate import log_file, records
+from annotate import log_file, records, versions
 from annotate.assemble import build_worker
 from annotate.checks import in_range
 from annotate.config import AnnotateCommand
@@ -40,6 +40,15 @@ log = logging.getLogger(__name__)
 LOSSES = 5  # of workers over one unit, until the unit is taken for the reason
 FALSE_STARTS = 5  # of one worker in a row, until it is given up
 NONE_LEFT = "no worker is left on the Ray cluster; see its logs, and run the same command to go on"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What decides a worker's records, beside what it is asked."""
+
+    weights: dict[str, Any]  # by role
+    program: str
+    libraries: dict[str, str]  # versions by name
 
 
 class Cluster:
@@ -72,7 +81,8 @@ class Cluster:
             (answer,), _ = ray.wait(list(waiting))
             number = waiting.pop(answer)
             try:
-                return dict(_result(answer))
+                first: Made = _result(answer)
+                return first.weights
             except RayError as error:
                 log.warning("worker %d was lost: %s", number, str(error).split("\n")[0])
                 waiting[self._replaced(number).ready.remote()] = number
@@ -118,7 +128,7 @@ class Cluster:
                 false_starts[number] = 0
                 idle.append(number)
                 if unit is None:
-                    self._check_weights(said)
+                    self._check_same(number, said)
                 else:
                     step, seconds = said
                     self.seconds.update(seconds)
@@ -134,12 +144,24 @@ class Cluster:
         self._actors[number] = self._start()
         return self._actors[number]
 
-    def _check_weights(self, theirs: Mapping[str, Any]) -> None:
-        if dict(theirs) != dict(self.provenance):
+    def _check_same(self, number: int, theirs: Made) -> None:
+        """Raises ConfigError where a worker would make other records than this process."""
+        if theirs.weights != dict(self.provenance):
             raise ConfigError(
                 "the nodes of the Ray cluster hold different weights; fetch the same ones on each "
                 "with `python -m annotate.models action=pull`"
             )
+        if theirs.program != (ours := versions.program()):
+            raise ConfigError(
+                f"a node of the Ray cluster has annotate {theirs.program}, this process "
+                f"has {ours}; install the same version on each"
+            )
+        for name, version in versions.libraries().items():
+            if (other := theirs.libraries[name]) != version:
+                log.warning(
+                    "worker %d has %s %s, this process %s: records may differ in last digits",
+                    number, name, other, version,
+                )  # fmt: skip
 
     def _again(
         self, unit: Unit, losses: Counter[str], run: Run, on_step: Callable[[Step], None]
@@ -172,9 +194,9 @@ class _Actor:
     def _worker(self) -> Worker:
         return build_worker(self._settings, self._classes)
 
-    def ready(self) -> dict[str, Any]:
-        """Which weights it holds."""
-        return dict(self._worker.provenance)
+    def ready(self) -> Made:
+        """What it works with, once that is loaded."""
+        return Made(dict(self._worker.provenance), versions.program(), versions.libraries())
 
     def do(
         self, unit: Unit, run: Run, seen: Mapping[str, Stamp]

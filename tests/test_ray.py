@@ -1,11 +1,13 @@
 """The same records and exports from Ray's workers, whatever happens to them."""
 
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
-from annotate import ray_runner, records
+from annotate import ray_runner, records, versions
 from annotate.errors import ConfigError, StorageError
 from annotate.plan import Step, Unit
 from annotate.run_folder import Run
@@ -47,12 +49,36 @@ def test_a_unit_that_kills_its_workers_is_taken_apart_and_then_recorded(cluster,
     assert record.error == "its worker died 5 times"
 
 
-def test_workers_with_other_weights_are_refused():
+@pytest.fixture
+def worker():
+    """What one says that works with the same as this process, but for what a test names."""
+    same = ray_runner.Made({"ground": {"sha256": "a"}}, versions.program(), versions.libraries())
+    return partial(replace, same)
+
+
+def refuse_or_warn(said):
     made = object.__new__(ray_runner.Cluster)
     made.__dict__["provenance"] = {"ground": {"sha256": "a"}}
-    made._check_weights({"ground": {"sha256": "a"}})
+    made._check_same(3, said)
+
+
+def test_workers_with_other_weights_are_refused(worker):
+    refuse_or_warn(worker())
     with pytest.raises(ConfigError, match="hold different weights"):
-        made._check_weights({"ground": {"sha256": "b"}})
+        refuse_or_warn(worker(weights={"ground": {"sha256": "b"}}))
+
+
+def test_workers_of_another_version_are_refused(worker):
+    with pytest.raises(ConfigError, match=r"has annotate 0\.0\.1, this process has"):
+        refuse_or_warn(worker(program="0.0.1"))
+
+
+def test_workers_with_another_library_are_told_of(worker, caplog):
+    refuse_or_warn(worker())
+    assert not caplog.records
+    refuse_or_warn(worker(libraries={**versions.libraries(), "torch": "0.4.1"}))
+    (warning,) = caplog.messages
+    assert warning.startswith("worker 3 has torch 0.4.1, this process ")
 
 
 def test_what_the_user_can_mend_comes_back_as_it_was(monkeypatch):
@@ -68,7 +94,7 @@ def test_what_the_user_can_mend_comes_back_as_it_was(monkeypatch):
 
 
 @pytest.mark.parametrize("losses", [0, 3, 99])
-def test_a_worker_that_is_lost_while_it_loads_is_replaced(monkeypatch, losses):
+def test_a_worker_that_is_lost_while_it_loads_is_replaced(worker, monkeypatch, losses):
     made = object.__new__(ray_runner.Cluster)
     started: list[str] = []
 
@@ -79,7 +105,7 @@ def test_a_worker_that_is_lost_while_it_loads_is_replaced(monkeypatch, losses):
     def get(answer):
         if int(answer.split()[1]) < losses:
             raise ray_runner.ray.exceptions.RayActorError
-        return {"ground": "weights"}
+        return worker(weights={"ground": "weights"})
 
     monkeypatch.setattr(ray_runner.ray, "get", get)
     monkeypatch.setattr(ray_runner.ray, "wait", lambda answers: (answers[:1], answers[1:]))

@@ -15,7 +15,7 @@ import torch
 from PIL import Image as PilImage
 
 import annotate
-from annotate import checkpoint, job, lock, records, runner
+from annotate import checkpoint, job, lock, records, runner, versions
 from annotate.config import AnnotateCommand, compose, typed
 from annotate.errors import ConfigError, StorageError
 from annotate.identity import Track
@@ -154,15 +154,15 @@ def test_other_weights_are_another_fingerprint(stills, tmp_path):
 def test_other_versions_of_libraries_are_noted_and_stop_nothing(stills, tmp_path, monkeypatch):
     first = run(stills, tmp_path / "run").libraries
     assert {"torch", "transformers", "sam2"} <= first.keys()
-    assert all(len(versions) == 1 for versions in first.values())
+    assert all(len(known) == 1 for known in first.values())
     still(stills / "9.png", 9)
-    own = job.version
-    monkeypatch.setattr(job, "version", lambda name: "99.0" if name == "torch" else own(name))
+    later = {**versions.libraries(), "torch": "99.0"}
+    monkeypatch.setattr(versions, "libraries", lambda: later)
     assert run(stills, tmp_path / "run").libraries["torch"] == [*first["torch"], "99.0"]
     assert run(stills, tmp_path / "run").libraries["sam2"] == first["sam2"]
     assert "torch 99.0 now, records before were made with" in (tmp_path / "run/run.log").read_text()
     assert run(stills, tmp_path / "run", "ground.floor=0.2", "on_change=redo").libraries == {
-        name: ["99.0"] if name == "torch" else versions for name, versions in first.items()
+        name: ["99.0"] if name == "torch" else known for name, known in first.items()
     }
 
 

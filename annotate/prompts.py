@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from annotate.store import is_url, read_text
 from annotate.types import ClassList, ClassSpec
 
 _KEYS = ("name", "phrases", "negatives", "threshold", "min_area", "max_area", "colour")
+_JOINERS = "\u200c\u200d"  # invisible, between letters of Persian and parts of emoji
 
 
 def load_prompts(source: str | Sequence[str] | None) -> ClassList:
@@ -142,7 +144,13 @@ def _text(value: Any, at: str) -> str:
         raise PromptError(
             f"{at}: {text!r} holds half of an escaped character; write the character itself"
         ) from error
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join("".join(map(_shown, text)).split()).strip(f" {_JOINERS}")
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in _JOINERS:
+        return character
+    return "" if unicodedata.category(character) == "Cf" else " "  # such as marks of direction
 
 
 def _phrases(value: Any, key: str, at: str) -> tuple[str, ...]:

@@ -106,6 +106,22 @@ def test_control_characters_cannot_break_a_format(tmp_path):
     assert load_prompts(["a\x00b\tc"]).names == ["a b c"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["\U0001f469\u200d\U0001f680 suit", "\u0646\u06cc\u0645\u200c\u062f\u0627\u06cc\u0631\u0647"],
+)
+def test_joiners_within_emoji_and_persian_words_are_kept(tmp_path, name):
+    classes = load_prompts([name])
+    assert classes.names == [name]
+    assert load_prompts(write(tmp_path, class_list_to_yaml(classes), "classes.yaml")) == classes
+
+
+def test_invisible_characters_part_no_word_and_make_no_second_class():
+    assert load_prompts(["tr\u00aduck\u200f"]).names == ["truck"]
+    with pytest.raises(PromptError, match="already named"):
+        load_prompts(["car", "\u200dcar \u200c"])
+
+
 def test_characters_that_json_escapes_in_two_halves_are_one(tmp_path):
     text = '- "\\ud83d\\ude00 face"\n- {"name": "x", "phrases": ["\\ud83d\\ude80"]}\n'
     classes = load_prompts(write(tmp_path, text, "classes.yaml")).classes

@@ -258,7 +258,7 @@ def test_a_local_run_of_a_dataset_on_a_store_copies_its_pictures(photos, local, 
     assert tree(out) == tree(local)
     assert not any(path.is_symlink() for path in out.rglob("*"))
     assert (out / "contact_sheet.png").is_file()
-    assert (out / "media" / "clip.mp4.mp4").is_file()
+    assert (out / "media" / "004.mp4.mp4").is_file()
     assert Run.open(out).root == "memory://copied/photos"
 
 

@@ -109,7 +109,7 @@ def test_another_fingerprint_stops_and_shows_every_difference(stills, tmp_path):
 
 def test_another_program_version_is_another_fingerprint(stills, tmp_path, monkeypatch):
     run(stills, tmp_path / "run")
-    monkeypatch.setattr(job, "version", lambda _: "99.0")
+    monkeypatch.setattr(versions, "program", lambda: "99.0")
     with pytest.raises(ConfigError, match=r"version: was '.*', is '99\.0'"):
         run(stills, tmp_path / "run")
 

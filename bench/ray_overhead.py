@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import torch
 from PIL import Image as PilImage
-from scipy.stats import binom
+from scipy.stats import quantile_test
 
 from annotate import dataset, stamps
 from annotate.assemble import build_worker
@@ -202,18 +202,13 @@ def main() -> None:
     in_all = [sum(took.wall for took in runs) for runs in (own, one, two)]
     print(f"\nOne worker on Ray against this process, by {len(walls)} pairs of parts: median")
     print(f"{median(walls):.3f} of the wall time ({walls[0]:.3f} to {walls[-1]:.3f}; the median")
-    print("lies {:.3f} to {:.3f} with 95 % confidence),".format(*of_the_median(walls)))
+    low, high = quantile_test(walls, p=0.5).confidence_interval(0.95)
+    print(f"lies {low:.3f} to {high:.3f} with 95 % confidence),")
     print(f"{processors:.3f} of the processor time; in all it took")
     print(f"{in_all[1] / in_all[0]:.3f} of the wall time.")
     print(f"Two workers against one: {in_all[1] / in_all[2]:.2f} times as fast.")
     load = " ".join(f"{v:.1f}" for v in psutil.getloadavg())
     print(f"{psutil.cpu_count()} cores; load of the machine over 1, 5, 15 min: {load}")
-
-
-def of_the_median(ordered: Sequence[float]) -> tuple[float, float]:
-    """Between which two of the ordered values the median of all such lies, in 95 % of cases."""
-    below = int(binom.ppf(0.025, len(ordered), 0.5))  # as often below the median, at least
-    return ordered[max(below - 1, 0)], ordered[min(len(ordered) - below, len(ordered) - 1)]
 
 
 def _to_the_last(run: Callable[..., None]) -> Took:

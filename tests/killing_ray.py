@@ -140,7 +140,10 @@ def at_every_change(work: Path) -> Iterator[tuple[Killing, list[str]]]:
     for kind, (stills, clips) in {"stills": (3, 0), "clips": (0, 1)}.items():
         changes = changes_of_a_unit(work / f"one-of-{kind}", stills=stills, clips=clips)
         killing = Killing(work / kind, stills * (changes + 2), clips * (changes + 2))
-        yield killing, killing.round("0", deaths=list(range(1, changes + 1)), kills=0)
+        wrong = killing.round("0", deaths=list(range(1, changes + 1)), kills=0)
+        if killing.at_changes < changes:
+            wrong.append(f"{kind}: nobody died before {changes - killing.at_changes} changes")
+        yield killing, wrong
 
 
 def main() -> None:

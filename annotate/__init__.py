@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from annotate.api import Annotator, run
-    from annotate.run_folder import Run
+    from annotate.record.run_folder import Run
 
 __all__ = ["Annotator", "Run", "run"]
 
@@ -19,7 +19,7 @@ __all__ = ["Annotator", "Run", "run"]
 def __getattr__(name: str) -> Any:
     """Load the public names on first use: a wrong command line must not wait for torch."""
     if name == "Run":
-        from annotate.run_folder import Run
+        from annotate.record.run_folder import Run
 
         return Run
     if name in __all__:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from annotate.command import run_command
-from annotate.config import AnnotateCommand, compose, typed
-from annotate.job import annotate_dataset
-from annotate.summary import table
+from annotate.config.compose import compose, typed
+from annotate.config.settings import AnnotateCommand
+from annotate.runner.command import run_command
+from annotate.runner.job import annotate_dataset
+from annotate.runner.summary import table
 
 
 def main() -> None:

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from annotate.assemble import build_pipeline
-from annotate.config import AnnotateCommand, compose, typed
-from annotate.job import annotate_dataset
-from annotate.media import read_image
-from annotate.prompts import load_prompts
-from annotate.run_folder import Run
-from annotate.types import Frame, FrameRecord, Image, Item
-from annotate.video import open_video
+from annotate.config.build import build_pipeline
+from annotate.config.compose import compose, typed
+from annotate.config.settings import AnnotateCommand
+from annotate.data.types import Frame, FrameRecord, Image, Item
+from annotate.decode.image import read_image
+from annotate.decode.video import open_video
+from annotate.discover.class_list import load_prompts
+from annotate.record.run_folder import Run
+from annotate.runner.job import annotate_dataset
 
 
 def run(*, dataset: str | Path, prompts: str | Path | Sequence[str], **overrides: Any) -> Run:

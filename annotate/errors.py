@@ -27,3 +27,8 @@ class StorageError(AnnotateError):
 
 class FolderInUseError(StorageError):
     """Another process writes to the run folder."""
+
+
+def one_line(error: Exception) -> str:
+    """What an error of a library says, short enough for a line of ours."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

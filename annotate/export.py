@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import exporters
-from annotate.command import run_command
-from annotate.config import AnnotateCommand, ExportCommand, compose, folders, typed
-from annotate.run_folder import Run
+from annotate.config.compose import compose, typed
+from annotate.config.settings import AnnotateCommand, ExportCommand, folders
+from annotate.record.run_folder import Run
+from annotate.runner.command import run_command
 
 
 def main() -> None:

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from annotate import geometry
-from annotate.scenes import Clip, Scene
-from annotate.tracking_metrics import TrackedMask
-from annotate.types import Rle
+from annotate.data import geometry
+from annotate.data.types import Rle
+from annotate.evaluate.tracking import TrackedMask
+from annotate.synthetic.canvas import Scene
+from annotate.synthetic.clip import Clip
 
 FIRST_SEED = 700_000
 SIZES_WH = ((320, 240), (256, 192))  # px; even seeds are large and have a bar to hide behind

@@ -14,23 +14,20 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from annotate.config import AnnotateCommand, compose, typed
-from annotate.ground import Grounder, GroundRules
-from annotate.identity import TrackRules
-from annotate.models import sam2
-from annotate.models.grounding_dino import GroundingDino
-from annotate.models.sam2_image import Sam2Image
-from annotate.models.weights import (
-    GrounderSource,
-    SegmenterSource,
-    choose_device,
-    fetch,
-    load_grounding_dino,
-    load_sam2,
-)
-from annotate.prompts import load_prompts
-from annotate.segment import SegmentRules
-from annotate.types import Image
+from annotate.config.compose import compose, typed
+from annotate.config.settings import AnnotateCommand
+from annotate.data.types import Image
+from annotate.discover.class_list import load_prompts
+from annotate.ground.grounding_dino import GroundingDino
+from annotate.ground.select import Grounder, GroundRules
+from annotate.models import sam2_architecture
+from annotate.models.devices import choose_device
+from annotate.models.hub import fetch
+from annotate.models.sam2_checkpoint import SegmenterSource, load_sam2
+from annotate.models.transformers_checkpoint import GrounderSource, load_grounding_dino
+from annotate.segment.finishing import SegmentRules
+from annotate.segment.sam2 import Sam2Image
+from annotate.track.matching import TrackRules
 
 T = TypeVar("T")
 
@@ -86,7 +83,7 @@ def sam2_predictor(architecture: Path, model: torch.nn.Module) -> Any:
 
     The one difference: small holes stay, because filling them needs sam2's CUDA extension.
     """
-    sam2.import_sam2()
+    sam2_architecture.import_sam2()
     from sam2 import sam2_video_predictor
 
     config: Any = OmegaConf.to_container(OmegaConf.load(architecture))

@@ -22,13 +22,14 @@ import torch
 from PIL import Image as PilImage
 from scipy.stats import quantile_test
 
-from annotate import dataset, stamps
-from annotate.assemble import build_worker
-from annotate.config import AnnotateCommand, compose, typed
-from annotate.plan import Step, Unit, cut
-from annotate.prompts import load_prompts
-from annotate.run_folder import Run
-from annotate.scenes import draw_still
+from annotate.config.build import build_worker
+from annotate.config.compose import compose, typed
+from annotate.config.settings import AnnotateCommand
+from annotate.discover import fingerprints, listing
+from annotate.discover.class_list import load_prompts
+from annotate.record.run_folder import Run
+from annotate.runner.units import Step, Unit, cut
+from annotate.synthetic.still import draw_still
 
 PROMPTS = ["red circle", "blue triangle", "green square"]
 
@@ -123,7 +124,7 @@ def in_process(asked: AnnotateCommand) -> Any:
 def on_ray(asked: AnnotateCommand) -> Any:
     import ray
 
-    from annotate.ray_runner import Cluster
+    from annotate.runner.ray_executor import Cluster
 
     cluster = Cluster(asked, load_prompts(PROMPTS))
     ray.get([actor.ready.remote() for actor in cluster._actors])
@@ -132,9 +133,9 @@ def on_ray(asked: AnnotateCommand) -> Any:
 
 def work(executor: Any, asked: AnnotateCommand, data: Path, out: Path) -> Callable[..., None]:
     """A run into an empty folder, still to be called with `on_step`."""
-    found = dataset.discover(str(data))
+    found = listing.discover(str(data))
     units: list[Unit] = cut(found.items, asked.runner.part_items)
-    seen = {item.name: stamps.stamp(item) for item in found.items}
+    seen = {item.name: fingerprints.stamp(item) for item in found.items}
     run = Run(out, data, load_prompts(PROMPTS))
     run.records_dir.mkdir(parents=True)
     return lambda on_step: executor.run(units, run, seen, on_step)

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from annotate import records, review
-from annotate.geometry import encode_masks, mask_boxes
-from annotate.run_folder import Run
-from annotate.types import ClassList, ClassSpec, FrameRecord, Instance, Rle
+from annotate.data.geometry import encode_masks, mask_boxes
+from annotate.data.types import ClassList, ClassSpec, FrameRecord, Instance, Rle
+from annotate.record import parquet
+from annotate.record.run_folder import Run
+from annotate.review import __main__
 
 HW = (720, 1280)  # px
 INSTANCES = 5  # per still
@@ -30,10 +31,14 @@ def main() -> None:
     stills = parser.parse_args().stills
     with tempfile.TemporaryDirectory() as folder:
         run = _run(Path(folder) / "bench-review", stills)
-        rules = review.ReviewRules("bench-review", 0.3, {}, 0, False, None)
-        review.connect()
+        rules = __main__.ReviewRules("bench-review", 0.3, {}, 0, False, None)
+        __main__.connect()
         print(f"{'before':8} {_peak_mb():5.0f} MB")
-        for name, step in (("build", review.build), ("again", review.build), ("pull", review.pull)):
+        for name, step in (
+            ("build", __main__.build),
+            ("again", __main__.build),
+            ("pull", __main__.pull),
+        ):
             start, busy = time.perf_counter(), time.process_time()
             found = step(run, rules)
             taken, busy = time.perf_counter() - start, time.process_time() - busy
@@ -50,7 +55,7 @@ def main() -> None:
 def _run(folder: Path, stills: int) -> Run:
     run = Run(folder, folder / "data", ClassList((ClassSpec("thing", ("thing",)),)))
     shapes = list(_shapes(np.random.default_rng(0)))
-    with records.PartWriter(run.records_dir, "part-0") as part:
+    with parquet.PartWriter(run.records_dir, "part-0") as part:
         for number in range(stills):
             name = f"{number:07d}.jpg"
             instances = tuple(

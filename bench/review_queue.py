@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from annotate import signals
-from annotate.evaluate import agreeing_instances
-from annotate.run_folder import Run
-from annotate.truth import read_truth
+from annotate.evaluate import uncertainty
+from annotate.evaluate.evaluation import agreeing_instances
+from annotate.evaluate.truth import read_truth
+from annotate.record.run_folder import Run
 
 
 def main() -> None:
@@ -27,14 +27,14 @@ def main() -> None:
     options = parser.parse_args()
     run = Run.open(options.run)
     truth = read_truth(options.truth, threshold=options.threshold)
-    signals.write(run, options.threshold)
-    rows = [r for r in signals.read(run).to_pylist() if r["instance_id"]]
+    uncertainty.write(run, options.threshold)
+    rows = [r for r in uncertainty.read(run).to_pylist() if r["instance_id"]]
     right = agreeing_instances(run, truth, iou=options.iou)
     wrong = np.array([r["instance_id"] not in right for r in rows])
     print(f"{len(rows)} instances, {wrong.sum()} wrong ({wrong.mean():.1%})\n")
     print("| doubt | AUC | of the wrong ones in the top tenth |")
     print("|---|---|---|")
-    for name in ("doubt", *signals.SIGNALS):
+    for name in ("doubt", *uncertainty.SIGNALS):
         doubts = np.array([r[name] or 0 for r in rows])
         auc = mannwhitneyu(doubts[wrong], doubts[~wrong]).statistic / (wrong.sum() * (~wrong).sum())
         top = np.argsort(-doubts, kind="stable")[: len(rows) // 10]

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from annotate.pipeline import Pipeline, VideoRules
-from annotate.scenes import Clip
-from annotate.types import Frame, Item
+from annotate.data.types import Frame, Item
+from annotate.runner.pipeline import Pipeline, VideoRules
+from annotate.synthetic.clip import Clip
 from bench.clips import FIRST_SEED
 from bench.models import load_tiny
 

@@ -31,11 +31,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from annotate import geometry
-from annotate.models.sam2_image import Embedding, Sam2Image, upsample_masks
-from annotate.pipeline import Pipeline, VideoRules
-from annotate.scenes import Scene
-from annotate.tracking_metrics import (
+from annotate.data import geometry
+from annotate.data.types import Detections, Frame, Image, Item, Rle
+from annotate.evaluate.tracking import (
     Tracked,
     TrackedMask,
     TrackingScores,
@@ -43,7 +41,9 @@ from annotate.tracking_metrics import (
     combine,
     count_video,
 )
-from annotate.types import Detections, Frame, Image, Item, Rle
+from annotate.runner.pipeline import Pipeline, VideoRules
+from annotate.segment.sam2 import Embedding, Sam2Image, upsample_masks
+from annotate.synthetic.canvas import Scene
 from bench.clips import CLIPS, BenchClip, phrases, truth
 from bench.models import Models, load_tiny, sam2_state
 

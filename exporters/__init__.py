@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from annotate import durable
+from annotate.data.selection import Tally
 from annotate.errors import ConfigError, StorageError
-from annotate.run_folder import Run
+from annotate.record.run_folder import Run
+from annotate.store import atomic
 from exporters import coco, yolo_seg
-from exporters.options import ExportOptions, ExportSummary, Tally
+from exporters.options import ExportOptions, ExportSummary
 
 __all__ = ["EXPORTERS", "ExportOptions", "ExportSummary", "check_formats", "export"]
 
@@ -53,7 +54,7 @@ def _export(run: Run, name: str, options: ExportOptions) -> ExportSummary:
     names = run.classes.names
     return ExportSummary(
         format=name,
-        path=folder if run.mirror is None else run.shown(f"exports/{name}"),
+        path=folder if run.working_copy is None else run.shown(f"exports/{name}"),
         images=tally.images.total(),
         instances=tally.instances.total(),
         per_class={n: tally.instances[i] for i, n in enumerate(names)},
@@ -65,12 +66,12 @@ def _export(run: Run, name: str, options: ExportOptions) -> ExportSummary:
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` when all went well, and goes otherwise."""
-    durable.clean(folder.parent, [folder.name])  # of an export that was killed
-    written = durable.unfinished(folder)
+    atomic.clean(folder.parent, [folder.name])  # of an export that was killed
+    written = atomic.unfinished(folder)
     try:
         written.mkdir(parents=True)
         yield written
-        durable.publish_folder(written, folder)
+        atomic.publish_folder(written, folder)
     except OSError as error:
         raise StorageError(
             f"{folder}: cannot write the export ({error.strerror or error})"

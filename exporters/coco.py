@@ -21,11 +21,12 @@ from typing import IO, Any, cast
 
 from pycocotools import mask as coco_mask
 
-from annotate.run_folder import Run
-from annotate.types import FrameRecord, Instance
-from exporters.options import ExportOptions, Tally
+from annotate.data.selection import Tally
+from annotate.data.types import FrameRecord, Instance
+from annotate.record.run_folder import Run
+from exporters.options import ExportOptions
+from exporters.pictures import Layout, Picture, pictures
 from exporters.polygons import coco_polygons
-from exporters.selection import Layout, Picture, pictures
 
 
 def write(run: Run, options: ExportOptions, folder: Path) -> Tally:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -69,15 +68,6 @@ class ExportSummary:
     per_class: dict[str, int]  # instances by class name
     per_split: dict[str, int]  # images by split; empty without a split
     left_out: dict[str, int]  # images and instances by reason
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counters an exporter fills as it goes."""
-
-    images: Counter[str] = field(default_factory=Counter)  # by split
-    instances: Counter[int] = field(default_factory=Counter)  # by class id
-    left_out: Counter[str] = field(default_factory=Counter)  # by reason
 
 
 def _check_split(split: Mapping[str, float]) -> None:

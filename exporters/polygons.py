@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from annotate.types import Rle
+from annotate.data.types import Rle
 
 Points = npt.NDArray[np.int32]  # (n, 2) x, y in half pixels of the crop
 Crop = npt.NDArray[np.uint8]  # (h, w) 0 or 1

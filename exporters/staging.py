@@ -23,11 +23,11 @@ from typing import Any, Literal
 
 from PIL import Image as PilImage
 
-from annotate.dataset import numbered_images
+from annotate.data.types import FrameRecord, Image, Item
+from annotate.decode.image import FORMATS, needs_rewriting, read_image
+from annotate.decode.video import open_video
+from annotate.discover.files import numbered_images
 from annotate.errors import MediaError
-from annotate.media import FORMATS, needs_rewriting, read_image
-from annotate.types import FrameRecord, Image, Item
-from annotate.video import open_video
 
 Staging = Literal["link", "copy", "none"]
 

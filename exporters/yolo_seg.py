@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from annotate.run_folder import Run
-from annotate.types import Instance
-from exporters.options import ExportOptions, Tally
+from annotate.data.selection import Tally
+from annotate.data.types import Instance
+from annotate.record.run_folder import Run
+from exporters.options import ExportOptions
+from exporters.pictures import Layout, pictures
 from exporters.polygons import joined_ring
-from exporters.selection import Layout, pictures
 
 UNSPLIT = "train"
 MIN_SIDE_PX = 10  # Ultralytics calls smaller pictures corrupt

@@ -5,14 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from annotate.models.grounding_dino import GroundingDino
-from annotate.models.sam2_image import Sam2Image
-from annotate.models.weights import (
-    GrounderSource,
-    SegmenterSource,
-    load_grounding_dino,
-    load_sam2,
-)
+from annotate.ground.grounding_dino import GroundingDino
+from annotate.models.sam2_checkpoint import SegmenterSource, load_sam2
+from annotate.models.transformers_checkpoint import GrounderSource, load_grounding_dino
+from annotate.segment.sam2 import Sam2Image
 
 CPU = torch.device("cpu")
 
@@ -32,7 +28,7 @@ def tiny_sam() -> Sam2Image:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo dataset, generated once."""
-    from annotate.demo import ensure_demo
+    from annotate.synthetic.demo import ensure_demo
 
     folder = tmp_path_factory.mktemp("data") / "demo"
     ensure_demo(folder)
@@ -44,8 +40,9 @@ def demo_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run over eight stills and one clip of the demo, every third frame of it."""
     import shutil
 
-    from annotate.config import AnnotateCommand, compose, typed
-    from annotate.job import annotate_dataset
+    from annotate.config.compose import compose, typed
+    from annotate.config.settings import AnnotateCommand
+    from annotate.runner.job import annotate_dataset
 
     folder = tmp_path_factory.mktemp("demo_run")
     for name in (*(f"stills/still_{n:02d}.png" for n in range(8)), "clips/clip_00.mp4"):

@@ -25,7 +25,7 @@ from transformers import (
     GroundingDinoImageProcessor,
 )
 
-from annotate.models import sam2
+from annotate.models import sam2_architecture
 
 SEGMENTER_YAML = "configs/sam2.1/sam2.1_hiera_t.yaml"
 SEGMENTER_FILE = "sam2.1_hiera_tiny.pt"
@@ -114,10 +114,12 @@ def write_grounder(folder: Path) -> None:
 def write_segmenter(folder: Path) -> None:
     """A SAM 2.1 Hiera tiny checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    architecture = sam2.packaged_architecture(SEGMENTER_YAML)
+    architecture = sam2_architecture.packaged_architecture(SEGMENTER_YAML)
     assert architecture is not None
     torch.manual_seed(0)
-    torch.save({"model": sam2.build(architecture).state_dict()}, folder / SEGMENTER_FILE)
+    torch.save(
+        {"model": sam2_architecture.build(architecture).state_dict()}, folder / SEGMENTER_FILE
+    )
 
 
 def _word_pieces() -> list[str]:

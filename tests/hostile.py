@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image as PilImage
 from PIL.PngImagePlugin import PngInfo
 
-from annotate.scenes import draw_still
+from annotate.synthetic.still import draw_still
 
 W, H = 96, 72
 

@@ -21,12 +21,14 @@ from pathlib import Path
 import torch
 from PIL import Image as PilImage
 
-from annotate import job
-from annotate.assemble import build_worker
-from annotate.config import AnnotateCommand, compose, typed
-from annotate.prompts import load_prompts
-from annotate.scenes import Clip, draw_still
-from annotate.video import VideoWriter
+from annotate.config.build import build_worker
+from annotate.config.compose import compose, typed
+from annotate.config.settings import AnnotateCommand
+from annotate.discover.class_list import load_prompts
+from annotate.report.video_writer import VideoWriter
+from annotate.runner import job
+from annotate.synthetic.clip import Clip
+from annotate.synthetic.still import draw_still
 from tests.faults.sitecustomize import watch_changes
 
 PROMPTS = ["red circle", "blue triangle"]

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import psutil
 
-from annotate import job
-from annotate.assemble import build_worker
-from annotate.dataset import discover
-from annotate.plan import cut
-from annotate.prompts import load_prompts
-from annotate.ray_runner import NONE_LEFT
-from annotate.run_folder import Run
-from annotate.stamps import stamp
+from annotate.config.build import build_worker
+from annotate.discover.class_list import load_prompts
+from annotate.discover.fingerprints import stamp
+from annotate.discover.listing import discover
+from annotate.record.run_folder import Run
+from annotate.runner import job
+from annotate.runner.ray_executor import NONE_LEFT
+from annotate.runner.units import cut
 from tests.faults.sitecustomize import watch_changes
 from tests.killing import PROMPTS, arguments, left_behind, make_dataset, settings, tree
 

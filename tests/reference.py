@@ -21,10 +21,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from annotate import export
-from annotate.config import ExportCommand, compose, typed
-from annotate.evaluate import evaluate
-from annotate.run_folder import Run
-from annotate.truth import read_truth
+from annotate.config.compose import compose, typed
+from annotate.config.settings import ExportCommand
+from annotate.evaluate.evaluation import evaluate
+from annotate.evaluate.truth import read_truth
+from annotate.record.run_folder import Run
 
 
 def figures(run: Path, truth: Path, threshold: float) -> Iterator[tuple[str, float, float]]:

@@ -1,4 +1,4 @@
-"""The pictures of docs/review.md: `python -m tests.review_pictures RUN` writes docs/review_*.png.
+"""The pictures of docs/__main__.md: `python -m tests.review_pictures RUN` writes docs/review_*.png.
 
 Needs chromium and the database that review needs, and leaves one tag on the demo in it.
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image as PilImage
 
-from annotate import review
-from annotate.run_folder import Run
+from annotate.record.run_folder import Run
+from annotate.review import __main__
 from tests import app_page
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -21,8 +21,8 @@ PAINTED_MS = 8_000  # until masks are painted, on busy cores
 def main() -> None:
     """Build the run's datasets and take the pictures."""
     run = Run.open(sys.argv[1])
-    rules = review.ReviewRules(None, 0.3, {}, 0, True, None)
-    datasets = {dataset.kind: dataset for dataset in review.build(run, rules)}
+    rules = __main__.ReviewRules(None, 0.3, {}, 0, True, None)
+    datasets = {dataset.kind: dataset for dataset in __main__.build(run, rules)}
     first = max(datasets["stills"].samples(), key=lambda sample: float(sample["doubt"]))
     with app_page.app_server() as port:
         address = f"http://127.0.0.1:{port}"

@@ -19,14 +19,16 @@ import psutil
 import torch
 from PIL import Image as PilImage
 
-from annotate import job
-from annotate.assemble import build_worker
-from annotate.config import AnnotateCommand, compose, typed
-from annotate.plan import Step
-from annotate.prompts import load_prompts
-from annotate.runner import Worker
-from annotate.scenes import Clip, draw_still
-from annotate.video import VideoWriter
+from annotate.config.build import build_worker
+from annotate.config.compose import compose, typed
+from annotate.config.settings import AnnotateCommand
+from annotate.discover.class_list import load_prompts
+from annotate.report.video_writer import VideoWriter
+from annotate.runner import job
+from annotate.runner.units import Step
+from annotate.runner.worker import Worker
+from annotate.synthetic.clip import Clip
+from annotate.synthetic.still import draw_still
 
 PROMPTS = ["red circle", "blue triangle"]
 COMBOS = [("red", "circle"), ("blue", "triangle")]

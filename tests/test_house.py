@@ -1,31 +1,66 @@
-"""Arrows go one way: which room may import which."""
+"""The order of the house: which room may import which, and which library belongs where."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Libraries that belong to some rooms only.
-ROOMS = {
-    "hydra": {"annotate/config.py", "annotate/models/sam2.py"},
-    "omegaconf": {"annotate/config.py", "annotate/models/sam2.py"},
-    "transformers": {"annotate/models/weights.py", "annotate/models/grounding_dino.py"},
-    "supervision": {"annotate/render.py"},
-    "trackeval": {"annotate/tracking_metrics.py"},
-    "fiftyone": {"annotate/review_dataset.py"},
-    "bson": {"annotate/review.py", "annotate/review_dataset.py", "annotate/review_documents.py"},
-    "pymongo": {"annotate/review_dataset.py"},
-    "fsspec": {"annotate/store.py", "annotate/remote_dataset.py"},
-    "matplotlib": {"annotate/label_font.py"},
-    "ray": {"annotate/ray_runner.py"},
-}
-PURE = (
-    "errors", "types", "geometry", "prompts", "dataset", "identity", "records", "media", "durable",
-    "lock", "plan", "stamps", "standing", "run_folder", "gates", "interrupt", "decisions", "doubts",
-    "store", "spool", "mirror", "lease", "remote_dataset",
-)  # fmt: skip
+# A room may import those on lines above its own, and itself; within a line rooms are apart.
+# The front door (commands, `api`, `config.compose` and `config.build`) may see everything.
+RANKS = (
+    ("errors",),
+    ("data",),
+    ("config.schema", "config.settings"),
+    ("store",),
+    ("discover",),
+    ("decode",),
+    ("models",),
+    ("ground", "segment"),
+    ("track",),
+    ("record",),
+    ("evaluate", "synthetic"),
+    ("report",),
+    ("review",),
+    ("runner",),
+)
+RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
+FRONT_DOOR = ("api", "export", "config.compose", "config.build", "")
+EXPORTERS_MAY = {"errors", "data", "config.settings", "store", "discover", "decode", "record"}
+
+# Libraries that belong to some files only.
+LIBRARIES = {
+    "hydra": {"annotate/config/compose.py", "annotate/models/sam2_architecture.py"},
+    "omegaconf": {"annotate/config/compose.py", "annotate/models/sam2_architecture.py"},
+    "transformers": {
+        "annotate/models/transformers_checkpoint.py", "annotate/ground/grounding_dino.py",
+    },
+    "supervision": {"annotate/report/overlay.py"},
+    "trackeval": {"annotate/evaluate/tracking.py"},
+    "fiftyone": {"annotate/review/dataset.py"},
+    "bson": {f"annotate/review/{name}.py" for name in ("review", "dataset", "documents")},
+    "pymongo": {"annotate/review/dataset.py"},
+    "fsspec": {"annotate/store/remote.py", "annotate/discover/remote_listing.py"},
+    "matplotlib": {"annotate/report/label_font.py"},
+    "ray": {"annotate/runner/ray_executor.py"},
+}  # fmt: skip
+WITHOUT_TORCH = ("data", "config.settings", "store", "discover", "decode", "evaluate", "report")
+MOST_LINES = 450
+MOST_ENTRIES = 18
+
+
+def sources(*folders: str) -> list[Path]:
+    return [p for d in folders for p in sorted((ROOT / d).rglob("*.py"))]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in sources("annotate", "exporters")}
 
 
 def imports(path: Path) -> set[str]:
@@ -40,36 +75,69 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def sources() -> list[Path]:
-    return [p for d in ("annotate", "exporters") for p in sorted((ROOT / d).rglob("*.py"))]
+def room_of(module: str) -> str:
+    """`annotate.track.tracker` -> track; of config, whose files differ in rank, the file."""
+    _, _, inside = module.partition(".")
+    if inside.startswith("config."):
+        return inside
+    return "" if inside.endswith("__main__") else inside.split(".")[0]
 
 
-@pytest.mark.parametrize("library", ROOMS)
-def test_a_library_stays_in_its_rooms(library):
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("annotate.")])
+def test_arrows_go_one_way(module):
+    room = room_of(module)
+    if room in FRONT_DOOR:
+        return
+    for name in imports(MODULES[module]) & MODULES.keys():
+        other = room_of(name)
+        if other != room and name != "annotate":
+            assert RANK[other] < RANK[room], f"{module} imports {name}"
+
+
+def test_there_is_no_circle():
+    graph = {m: (imports(p) & MODULES.keys()) - {m} for m, p in MODULES.items()}
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_annotate_reaches_exporters_through_the_registry_alone():
+    for path in sources("annotate"):
+        assert not {n for n in imports(path) if n.split(".")[0] == "exporters"}, path
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("exporters")])
+def test_exporters_see_records_and_pictures_and_no_model(module):
+    for name in imports(MODULES[module]):
+        assert name.split(".")[0] not in ("torch", "transformers", "sam2"), module
+        if name in MODULES and name.startswith("annotate."):
+            assert room_of(name) in EXPORTERS_MAY, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_stays_in_its_files(library):
     users = {
         p.relative_to(ROOT).as_posix()
-        for p in sources()
+        for p in sources("annotate", "exporters")
         if any(name.split(".")[0] == library for name in imports(p))
     }
-    assert users <= ROOMS[library]
+    assert users <= LIBRARIES[library]
 
 
-@pytest.mark.parametrize("room", PURE)
-def test_the_pure_rooms_know_no_model(room):
-    names = imports(ROOT / "annotate" / f"{room}.py")
-    assert not any(name.split(".")[0] in ("torch", "torchvision", "transformers") for name in names)
-    assert not any(name.startswith("annotate.models") for name in names)
+@pytest.mark.parametrize("module", MODULES)
+def test_rooms_without_models_know_no_torch(module):
+    if room_of(module) in WITHOUT_TORCH:
+        assert not {n.split(".")[0] for n in imports(MODULES[module])} & {"torch", "torchvision"}
 
 
-def test_exporters_never_see_a_model():
-    for path in (ROOT / "exporters").rglob("*.py"):
-        names = imports(path)
-        assert not any(n.split(".")[0] in ("torch", "transformers", "sam2") for n in names), path
-        assert not any(n.startswith("annotate.models") for n in names), path
+def test_the_shelves_are_few_and_the_files_short():
+    always = {"__init__.py", "__main__.py", "api.py", "errors.py", "py.typed", "__pycache__"}
+    assert len({p.name for p in (ROOT / "annotate").iterdir()} - always) <= MOST_ENTRIES
+    for path in sources("annotate", "exporters", "tests", "bench", "training"):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= MOST_LINES, f"{path} has {lines} lines"
 
 
-def test_only_review_needs_fiftyone():
-    review = {f"annotate.{p.stem}" for p in (ROOT / "annotate").glob("review*.py")}
-    for path in sources():
-        if not path.stem.startswith("review"):
-            assert not imports(path) & review, path
+def test_tests_stand_where_what_they_test_stands():
+    rooms = {p.name for p in (ROOT / "annotate").iterdir() if (p / "__init__.py").is_file()}
+    tested = {p.name for p in (ROOT / "tests").iterdir() if any(p.glob("test_*.py"))}
+    assert tested <= rooms | {"exporters", "training"}
+    assert rooms <= tested

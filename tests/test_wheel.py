@@ -32,7 +32,7 @@ def test_it_ships_what_it_needs_and_nothing_else(site):
 
 def test_it_annotates_from_another_directory(site, demo, tmp_path):
     code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); import annotate.config as c;"
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import annotate.config.compose as c;"
         "assert 'site' in c.__file__, c.__file__; from annotate.{} import main; main()"
     )
     still = demo / "stills" / "still_00.png"

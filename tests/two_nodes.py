@@ -18,8 +18,8 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from annotate import job
-from annotate.store import Store
+from annotate.runner import job
+from annotate.store.remote import Store
 from tests.killing import arguments, left_behind, make_dataset, settings, tree
 from tests.s3_server import s3_server
 

@@ -27,7 +27,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from annotate.scenes import ALL_COMBOS, HELD_OUT, TRAIN_COMBOS, Clip, Combo, Scene, draw_still
+from annotate.synthetic.canvas import Scene
+from annotate.synthetic.clip import Clip
+from annotate.synthetic.still import draw_still
+from annotate.synthetic.vocabulary import ALL_COMBOS, HELD_OUT, TRAIN_COMBOS, Combo
 from training.grounder_loss import phrase_tokens
 from training.loop import FIGURE_SEEDS, TUNING_SEEDS, prepare_torch
 from training.prompts import sample_prompt, vocabulary

@@ -28,17 +28,19 @@ from transformers import (
     GroundingDinoProcessor,
 )
 
-from annotate.scenes import (
+from annotate.synthetic.canvas import Scene, SceneObject
+from annotate.synthetic.clip import Clip
+from annotate.synthetic.still import draw_still
+from annotate.synthetic.vocabulary import (
+    ANYTHING,
     COLOURS,
+    MATERIALS,
     SHAPES,
+    SIZES,
+    SYNONYMS,
     TRAIN_COMBOS,
-    Clip,
     Combo,
-    Scene,
-    SceneObject,
-    draw_still,
 )
-from annotate.scenes.vocabulary import ANYTHING, MATERIALS, SIZES, SYNONYMS
 from training.grounder_loss import Targets, decoder_loss, proposal_loss
 from training.loop import command_line, model_view, normalise, prepare_torch, scene_seed, train
 from training.prompts import Prompt, sample_prompt

@@ -11,8 +11,18 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from annotate.scenes import COLOURS, SHAPES, TRAIN_COMBOS, Combo, SceneObject
-from annotate.scenes.vocabulary import ANYTHING, MATERIALS, SIZES, SYNONYMS, plural
+from annotate.synthetic.canvas import SceneObject
+from annotate.synthetic.vocabulary import (
+    ANYTHING,
+    COLOURS,
+    MATERIALS,
+    SHAPES,
+    SIZES,
+    SYNONYMS,
+    TRAIN_COMBOS,
+    Combo,
+    plural,
+)
 
 KINDS: Final = ("combo", "shape", "colour", "material", "size", "mixed")
 _KIND_ODDS: Final = (0.3, 0.28, 0.08, 0.1, 0.1, 0.14)

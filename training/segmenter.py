@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from annotate.scenes import Clip, Scene, SceneObject, draw_still
+from annotate.synthetic.canvas import Scene, SceneObject
+from annotate.synthetic.clip import Clip
+from annotate.synthetic.still import draw_still
 from training.loop import command_line, model_view, normalise, prepare_torch, scene_seed, train
 
 YAML: Final = Path(__file__).parents[1] / "annotate/models/tiny/segmenter/sam2.1_tiny.yaml"

@@ -5,19 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from annotate.assemble import sources
-from annotate.command import DONE, REFUSED, run_command
-from annotate.config import ModelsCommand, compose, typed
+from annotate.config.build import sources
+from annotate.config.compose import compose, typed
+from annotate.config.settings import ModelsCommand
 from annotate.errors import ConfigError, WeightsError
-from annotate.models.weights import (
-    EMBEDDED,
-    Provenance,
-    Source,
-    choose_device,
-    fetch,
-    load_grounding_dino,
-    load_sam2,
-)
+from annotate.models.devices import choose_device
+from annotate.models.hub import EMBEDDED, Provenance, Source, fetch
+from annotate.models.sam2_checkpoint import load_sam2
+from annotate.models.transformers_checkpoint import load_grounding_dino
+from annotate.runner.command import DONE, REFUSED, run_command
 
 PRESETS = ("tiny", "fast", "balanced", "best")
 USAGE = """\

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from annotate import durable, signals
-from annotate.checks import in_range
-from annotate.command import run_command
-from annotate.config import ReportCommand, compose, folders, typed
+from annotate.config.compose import compose, typed
+from annotate.config.settings import ReportCommand, folders
+from annotate.data.checks import in_range
+from annotate.evaluate import uncertainty
+from annotate.record.run_folder import Run
 from annotate.report import drift, facts, page, pictures
-from annotate.run_folder import Run
+from annotate.runner.command import run_command
+from annotate.store import atomic
 
 
 def main() -> None:
@@ -26,15 +28,15 @@ def write_report(run: Run, asked: ReportCommand) -> Path:
     in_range("tiles", asked.tiles, 0)
     in_range("crops", asked.crops, 0)
     earlier = Run.open(*folders(asked.against)) if asked.against else None
-    signals.write(run, asked.threshold, near_duplicates=asked.near_duplicates)
-    table = signals.read(run)
+    uncertainty.write(run, asked.threshold, near_duplicates=asked.near_duplicates)
+    table = uncertainty.read(run)
     split = asked.export.split or {}
     said = facts.gather(run, asked.threshold, table, split, asked.export.split_seed)
     sheets = pictures.draw(run, asked.threshold, table, tiles=asked.tiles, crops=asked.crops)
     changes = drift.compare(run, earlier, asked.threshold) if earlier else None
     path = run.path / "report.html"
-    durable.write_text(path, page.render(said, sheets, changes))
-    run.push(signals.signals_path(run).name, path.name)
+    atomic.write_text(path, page.render(said, sheets, changes))
+    run.push(uncertainty.signals_path(run).name, path.name)
     return path
 
 

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from annotate.detection_metrics import best_pairs
-from annotate.run_folder import Run
-from annotate.types import FrameRecord, Instance
-from exporters.options import Tally
-from exporters.selection import kept_instances
+from annotate.data.selection import kept_instances
+from annotate.data.types import FrameRecord, Instance
+from annotate.evaluate.detection import best_pairs
+from annotate.record.run_folder import Run
 
 _BINS: Final = np.linspace(0, 1, 11)
 
@@ -105,7 +104,7 @@ def _side_by_side(
 
 
 def _kept(run: Run, record: FrameRecord, threshold: float) -> list[tuple[str, Instance]]:
-    kept = kept_instances(record, run.classes, threshold, Tally())
+    kept = kept_instances(record, run.classes, threshold)
     return [(run.classes.names[i.class_id], i) for i in kept]
 
 

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from annotate import signals
-from annotate.render import class_colours
-from annotate.run_folder import Run
-from exporters.splits import group_name, split_of
+from annotate.data.splits import group_name, split_of
+from annotate.evaluate import uncertainty
+from annotate.record.run_folder import Run
+from annotate.report.overlay import class_colours
 
 SCORE_EDGES: Final = np.linspace(0, 1, 21)
 # Side of the square of an instance's area, in shares of that of the frame.
@@ -185,7 +185,7 @@ def gather(
     for batch in run.table().to_batches(columns=columns):
         tally.add(batch)
     names = run.classes.names
-    queue = signals.queue(signal_table)
+    queue = uncertainty.queue(signal_table)
     summary = _read_json(run.path / "summary.json") or {}
     return Facts(
         name=run.path.resolve().name,

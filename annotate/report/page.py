@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from annotate import signals
+from annotate.evaluate import uncertainty
 from annotate.report.drift import Drift
 from annotate.report.facts import LENGTH_EDGES, SCORE_EDGES, SIZE_EDGES, Facts
 from annotate.report.pictures import Sheets
@@ -29,7 +29,7 @@ def render(facts: Facts, sheets: Sheets, drift: Drift | None) -> str:
         facts=facts,
         sheets=sheets,
         drift=drift,
-        meanings=signals.MEANINGS,
+        meanings=uncertainty.MEANINGS,
         score_bins=[f"{low:.2f} to {low + 0.05:.2f}" for low in SCORE_EDGES[:-1]],
         size_bins=_between(SIZE_EDGES * 100, "%"),
         length_bins=_lengths(),

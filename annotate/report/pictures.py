@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image as PilImage
 
-from annotate import signals
+from annotate.data.selection import kept_instances
+from annotate.data.types import FrameRecord, Image, Instance
+from annotate.decode.download import at_hand
 from annotate.errors import MediaError
-from annotate.render import Overlay, decoded
-from annotate.run_folder import Run
-from annotate.spool import at_hand
-from annotate.types import FrameRecord, Image, Instance
-from exporters.options import Tally
-from exporters.selection import kept_instances
+from annotate.evaluate import uncertainty
+from annotate.record.run_folder import Run
+from annotate.report.overlay import Overlay
+from annotate.report.render import decoded
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def draw(run: Run, threshold: float, signal_table: pa.Table, *, tiles: int, crop
 
     Every picture is decoded once. One that is gone is left out.
     """
-    frames = signals.queue(signal_table)
+    frames = uncertainty.queue(signal_table)
     doubtful = frames.filter(pc.greater(frames["doubt"], 0))
     first = doubtful.take(_varied(doubtful["item"].to_pylist(), tiles))
     reasons = {r["frame_id"]: (r["why"], r["doubt"]) for r in first.to_pylist()}
@@ -88,7 +88,7 @@ def draw(run: Run, threshold: float, signal_table: pa.Table, *, tiles: int, crop
                 cut[class_id, place] = Tile(_data_uri(crop), caption)
     return Sheets(
         queue=[
-            replace(whole[f], note=f"{doubt:.2f}: {signals.MEANINGS[why]}")
+            replace(whole[f], note=f"{doubt:.2f}: {uncertainty.MEANINGS[why]}")
             for f, (why, doubt) in reasons.items()
             if f in whole
         ],
@@ -168,8 +168,7 @@ def _pictures(
     records = run.some_frames(frame_ids)
     for (item, media), rows in groupby(records, lambda r: (r.item, r.media)):
         kept = (
-            replace(r, instances=tuple(kept_instances(r, run.classes, threshold, Tally())))
-            for r in rows
+            replace(r, instances=tuple(kept_instances(r, run.classes, threshold))) for r in rows
         )
         try:
             with at_hand(run.source(item, media)) as source:

@@ -1,0 +1,122 @@
+"""Names of staged pictures: their own where possible, never two alike, never outside a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from pathlib import PurePosixPath
+
+MAX_NAME_BYTES = 255  # per folder or file name, on every common file system
+ANY_FRAME = "000000.jpg"  # stands for every frame of a video while names are found
+UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")  # ends lines, or means a folder
+
+
+def frame_name(folder: str, frame_index: int) -> str:
+    """The path of one frame below `images/`, in the folder that `plan_names` gave its video."""
+    return f"{folder}/{frame_index:06d}.jpg"
+
+
+def plan_names(
+    stills: Iterable[str],
+    videos: Collection[str] = (),
+    *,
+    labelled: bool,
+    suffix_for: Callable[[str], str],
+) -> dict[str, str]:
+    """Each still's path below `images/` and each video's folder, unique whatever they are called.
+
+    An item keeps its relative name if it can. If not, it is tried with its suffix in its stem
+    (`a.png` -> `a_png.png`), then with a hash. `labelled` asks for what the YOLO layout needs as
+    well: names unique without their suffix, because `a.jpg` and `a.png` would share `a.txt`, and
+    without regard to case or Unicode form, because some systems have none. A video's folder is
+    named as the video is, and holds nothing but its frames. `suffix_for` tells a still's suffix
+    from its item's.
+    """
+    videos = set(videos)
+    waiting = sorted({*stills, *videos})
+    plain = {
+        item: _plain(_as_picture(item, item in videos, suffix_for), labelled) for item in waiting
+    }
+    ending = {item: f"/{ANY_FRAME}" if item in videos else plain[item].suffix for item in waiting}
+    with_suffix = {
+        item: path if item in videos else _with_suffix_in_stem(item, path)
+        for item, path in plain.items()
+    }
+    reserved = {_key(plain[item].parent.as_posix(), labelled) for item in videos}
+    folders = {_key(f.as_posix(), labelled) for p in plain.values() for f in p.parents}
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for spelled in (plain, with_suffix):
+        wanted = {item: spelled[item] for item in waiting}
+        crowd = Counter(_image_key(path, labelled) for path in wanted.values())
+        for item, path in wanted.items():
+            key = _image_key(path, labelled)
+            intrudes = item not in videos and _key(path.parent.as_posix(), labelled) in reserved
+            free = crowd[key] == 1 and _is_free(path, taken, folders, labelled)
+            if free and not intrudes and _is_usable(path):
+                names[item] = path.as_posix()
+        taken.update(_image_key(wanted[item], labelled) for item in waiting if item in names)
+        waiting = [item for item in waiting if item not in names]
+    for item in waiting:
+        salt = 0
+        while not _is_free(path := _hashed(item, salt, ending[item]), taken, folders, labelled):
+            salt += 1
+        names[item] = path.as_posix()
+        taken.add(_image_key(path, labelled))
+    return {
+        item: name.removesuffix(f"/{ANY_FRAME}") if item in videos else name
+        for item, name in names.items()
+    }
+
+
+def _as_picture(item: str, is_video: bool, suffix_for: Callable[[str], str]) -> PurePosixPath:
+    """The item's own name, with a suffix that trainers know; for a video, that of any frame."""
+    path = PurePosixPath(item)
+    if is_video:
+        return path / ANY_FRAME
+    return path.with_suffix(suffix_for(path.suffix)) if path.name else PurePosixPath("_")
+
+
+def _plain(path: PurePosixPath, labelled: bool) -> PurePosixPath:
+    if not labelled:
+        return path
+    # Ultralytics swaps the last folder called `images` for `labels`, and overlooks dot names.
+    parts = [f"{p}_" if p == "images" else p for p in path.parts[:-1]] + [path.name]
+    return PurePosixPath(*(f"_{p}" if p.startswith(".") and p != ".." else p for p in parts))
+
+
+def _with_suffix_in_stem(item: str, plain: PurePosixPath) -> PurePosixPath:
+    suffix = PurePosixPath(item).suffix.replace(".", "_")
+    return plain.with_name(f"{plain.stem}{suffix}{plain.suffix}")
+
+
+def _hashed(item: str, salt: int, ending: str) -> PurePosixPath:
+    digest = hashlib.blake2b(f"{salt}\0{item}".encode(), digest_size=8).hexdigest()
+    readable = re.sub(r"[^\w-]+", "_", PurePosixPath(item).stem)[:40]
+    return PurePosixPath(f"{readable}-{digest}{ending}")
+
+
+def _is_usable(path: PurePosixPath) -> bool:
+    return not path.is_absolute() and all(
+        part != ".." and len(part.encode()) <= MAX_NAME_BYTES and not UNUSABLE.search(part)
+        for part in path.parts
+    )
+
+
+def _is_free(path: PurePosixPath, taken: set[str], folders: set[str], labelled: bool) -> bool:
+    """Whether neither the picture nor its label file would take another's place, or a folder's."""
+    spots = [path, path.with_suffix(".txt")] if labelled else [path]
+    return _image_key(path, labelled) not in taken and not any(
+        _key(spot.as_posix(), labelled) in folders for spot in spots
+    )
+
+
+def _image_key(path: PurePosixPath, labelled: bool) -> str:
+    return _key((path.with_suffix("") if labelled else path).as_posix(), labelled)
+
+
+def _key(name: str, labelled: bool) -> str:
+    return unicodedata.normalize("NFC", name).casefold() if labelled else name

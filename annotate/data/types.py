@@ -1,0 +1,160 @@
+"""The nouns that flow through the rooms: Item -> Frame -> Detections -> Instance -> FrameRecord.
+
+Stated once for the whole house: boxes are xyxy pixels of the upright frame, half-open; masks are
+bool (h, w) or COCO compressed RLE of that frame; images are RGB uint8 (h, w, 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.data import geometry
+
+Image = npt.NDArray[np.uint8]
+Media = Literal["image", "video"]
+Origin = Literal["detected", "propagated", "backfilled", "repropagated", "reviewed"]
+"""Who made an instance what it is. Records hold no `reviewed`: it is what a person drew or changed,
+`repropagated` what memory carried on from there.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSpec:
+    """One class the user wants labelled, and how it is looked for."""
+
+    name: str
+    phrases: tuple[str, ...]  # texts that find it; at least one
+    negatives: tuple[str, ...] = ()  # texts that must not outscore it on the same box
+    threshold: float | None = None  # export score, 0..1; None: the run's threshold
+    min_area: float | None = None  # px; smaller instances are not exported
+    max_area: float | None = None  # px; larger instances are not exported
+    colour: str | None = None  # "#rrggbb" for overlays
+
+
+@dataclass(frozen=True, slots=True)
+class ClassList:
+    """The classes in the user's order; `class_id` is the index into it."""
+
+    classes: tuple[ClassSpec, ...]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.classes]
+
+    def thresholds(self, default: float) -> list[float]:
+        """The export threshold of each class: its own, else the run's."""
+        return [default if c.threshold is None else c.threshold for c in self.classes]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where an item comes from that does not lie on this machine, and how it looked there."""
+
+    root: str  # url of the dataset; the item's name is its path below
+    seen: tuple[int, str] | None  # bytes, and the store's mark of its content; None: not looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One still image or one video."""
+
+    name: str  # posix path relative to the dataset root, unicode kept as it is
+    path: Path  # on this machine; of a remote one, of no use before it is at hand
+    media: Media = "image"
+    remote: Remote | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture."""
+
+    item: Item
+    image: Image
+    index: int = 0
+    time_s: float = 0.0
+
+    @property
+    def frame_id(self) -> str:
+        return (
+            self.item.name if self.item.media == "image" else f"{self.item.name}#{self.index:06d}"
+        )
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """What a grounder found in one frame; row i of every field is one detection."""
+
+    boxes_xyxy: npt.NDArray[np.float32]  # (n, 4), clipped to the frame
+    scores: npt.NDArray[np.float32]  # (n,), 0..1
+    class_ids: npt.NDArray[np.int32]  # (n,), index into the ClassList
+    phrases: tuple[str, ...]  # (n,), the text that found each
+    margins: npt.NDArray[np.float32]  # (n,), score above that of the best other class there
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Rle:
+    """A mask as COCO compressed run lengths (column-major, ASCII counts)."""
+
+    counts: str
+    size_hw: tuple[int, int]
+
+    @property
+    def coco(self) -> dict[str, Any]:
+        """As pycocotools takes it."""
+        return {"size": list(self.size_hw), "counts": self.counts.encode("ascii")}
+
+    def decode(self) -> npt.NDArray[np.bool_]:
+        """The mask as bool (h, w)."""
+        mask: npt.NDArray[np.bool_] = geometry.decode_masks([self.counts], self.size_hw)[0]
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One object in one frame, as it is stored."""
+
+    instance_id: str  # unique in the run, stable across resumes and reruns of the same config
+    class_id: int
+    phrase: str
+    score: float  # the detector's, 0..1
+    box_xyxy: tuple[float, float, float, float]  # tight around the mask
+    mask: Rle
+    area: int  # px of the mask
+    mask_score: float  # the segmenter's own estimate of its IoU, 0..1
+    track_id: int = 0  # >= 1 in a video, 0 for stills
+    origin: Origin = "detected"
+    # Of what the detector saw in this very frame; None where it saw nothing of the object.
+    margin: float | None = None  # score of this class above the best other one, -1..1
+    box_iou: float | None = None  # of the detector's box with that of the mask, 0..1
+    vouched: bool = False  # by a person: no threshold applies; never in records
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """All that is stored for one frame, or why an item failed."""
+
+    frame_id: str
+    item: str
+    media: Media
+    frame_index: int
+    time_s: float
+    width: int
+    height: int
+    status: Literal["ok", "failed"]
+    error: str = ""
+    instances: tuple[Instance, ...] = field(default=())

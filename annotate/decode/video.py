@@ -1,0 +1,270 @@
+"""Videos, streamed: upright pictures with their real times in, H.264 out, a few held at a time.
+
+A video is a file or a folder of numbered images. Sample aspect ratio, interlacing and HDR curves
+are left as they are stored: the pixels are those that other decoders give as well.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from annotate.data.types import Frame, Image, Item
+from annotate.decode.image import read_image
+from annotate.discover.files import numbered_images
+from annotate.errors import MediaError
+
+FOLDER_FPS = 25.0  # of image folders, which do not say
+# Formats that hold pictures themselves. Others (playlists, concatenations) name further files and
+# addresses, and FFmpeg would open them: it goes by what is in a file, not by its suffix.
+FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,h264,hevc"
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video that opened and gave its first frame; every pass over it decodes anew."""
+
+    item: Item
+    fps: float  # average, > 0
+    size_wh: tuple[int, int]  # px, upright
+    frame_count_hint: int | None  # what the file says of itself; None where it does not
+    max_pixels: int | None = None  # of one frame
+
+    def frames(self, *, stride: int = 1, start: int = 0) -> Iterator[Frame]:
+        """Frames `start`, `start + stride`, ... to the end; see `frames_at`."""
+        return self.frames_at(count(start, stride))
+
+    def frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
+        """The frames of ascending indices, each asked for only when the frame before is taken.
+
+        `Frame.index` counts every decoded frame from 0, `Frame.time_s` is when it is shown, from
+        the first. Ends with the indices or with the video. Where a video is damaged, cut off or
+        changes its size, the frames before come first; then MediaError says at which frame.
+        """
+        due = iter(indices)
+        if (wanted := next(due, None)) is None:
+            return
+        with closing(self._pictures()) as pictures:
+            for index, (time_s, decode) in enumerate(pictures):
+                if index == wanted:
+                    yield Frame(self.item, self._checked(decode(), index), index, time_s)
+                    if (wanted := next(due, None)) is None:
+                        return
+
+    def _pictures(self) -> Generator[tuple[float, Callable[[], Image]], None, None]:
+        """When each picture is shown, in seconds, and what gives its pixels."""
+        path = self.item.path
+        if path.is_dir():
+            for index, image_path in enumerate(numbered_images(path)):
+                yield index / self.fps, partial(_read_numbered, image_path, self.max_pixels)
+            return
+        first_s = time_s = turn = None
+        with _opened(path, self.max_pixels) as (container, stream):
+            for frame in _decoded(container, stream):
+                turn = turn or _turn(frame)
+                if frame.pts is not None and frame.time_base is not None:
+                    time_s = float(frame.pts * frame.time_base)
+                else:
+                    time_s = 0.0 if time_s is None else time_s + 1 / self.fps
+                first_s = time_s if first_s is None else first_s
+                yield time_s - first_s, partial(_upright, frame, turn)
+
+    def _checked(self, image: Image, index: int) -> Image:
+        height, width = image.shape[:2]
+        if (width, height) != self.size_wh:
+            first = "x".join(map(str, self.size_wh))
+            raise MediaError(f"frame {index} is {width}x{height}, the first is {first}")
+        return image
+
+
+def open_video(item: Item, *, max_pixels: int | None = None) -> Video:
+    """Open a video file or a folder of numbered images and look at its first frame.
+
+    Raises MediaError with the reason when there is nothing to decode, or when a frame has more than
+    `max_pixels` pixels.
+    """
+    try:
+        is_folder = item.path.is_dir()
+    except PermissionError as error:
+        raise MediaError("permission denied") from error
+    if is_folder:
+        return _open_folder(item, max_pixels)
+    with _opened(item.path, max_pixels) as (container, stream):
+        first = next(_decoded(container, stream), None)
+        if first is None:
+            raise MediaError("the video has no frames")
+        rate = stream.average_rate or stream.guessed_rate
+        height, width = _upright(first, _turn(first)).shape[:2]
+        return Video(
+            item=item,
+            fps=float(rate) if rate else FOLDER_FPS,
+            size_wh=(width, height),
+            frame_count_hint=stream.frames or None,
+            max_pixels=max_pixels,
+        )
+
+
+def _open_folder(item: Item, max_pixels: int | None) -> Video:
+    paths = numbered_images(item.path)
+    if not paths:
+        raise MediaError("the folder has no numbered images")
+    height, width = _read_numbered(paths[0], max_pixels).shape[:2]
+    return Video(item, FOLDER_FPS, (width, height), len(paths), max_pixels)
+
+
+def _read_numbered(path: Path, max_pixels: int | None) -> Image:
+    try:
+        return read_image(path, max_pixels=max_pixels)
+    except MediaError as error:
+        raise MediaError(f"{path.name}: {error}") from error
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int | None) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its first video stream; whatever FFmpeg says becomes a MediaError."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MediaError("not a regular file")
+        # An absolute path, because FFmpeg takes what stands before a colon for a protocol.
+        with av.open(
+            str(path.absolute()),
+            options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        ) as container:
+            stream = _video_stream(container)
+            width, height = stream.codec_context.width, stream.codec_context.height
+            if max_pixels is not None and width * height > max_pixels:
+                raise MediaError(
+                    f"{width}x{height} is more than dataset.max_pixels={max_pixels} pixels"
+                )
+            yield container, stream
+    except FileNotFoundError as error:
+        raise MediaError("file not found") from error
+    except PermissionError as error:
+        raise MediaError("permission denied") from error
+    except MemoryError as error:
+        raise MediaError("a frame does not fit in memory") from error
+    except (av.FFmpegError, OSError, UnicodeError) as error:
+        raise MediaError(f"cannot open: {reason_of(error)}") from error
+
+
+def _video_stream(container: InputContainer) -> VideoStream:
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:  # cover art of music
+            return stream
+    raise MediaError("the file has no video stream")
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """The pictures in the order they are shown; MediaError where the file is damaged or cut off.
+
+    FFmpeg would paint over damage with guesses that no label should describe. What it cannot decode
+    before the first picture is passed over: recordings of broadcasts begin in mid-air.
+    """
+    due = sum(entry.size > 0 for entry in stream.index_entries)
+    reader = container.demux(stream)
+    packets = shown = 0
+    started = False
+    damage: av.FFmpegError | None = None
+    while not (damage and started):
+        try:
+            if (packet := next(reader, None)) is None:
+                break
+            packets += packet.size > 0
+            frames = packet.decode()
+            if packet.size:
+                started, damage = True, None
+        except av.FFmpegError as error:
+            damage, frames = error, []
+            if started:
+                with suppress(av.FFmpegError):  # good frames may still wait in the decoder
+                    frames = stream.codec_context.decode(None)
+        for frame in frames:
+            if frame.is_corrupt:
+                raise MediaError(f"damaged at frame {shown}")
+            yield frame
+            shown += 1
+    if damage:
+        where = f"damaged after frame {shown - 1}" if shown else "cannot decode"
+        raise MediaError(f"{where}: {reason_of(damage)}") from damage
+    if packets < due or _is_cut_off(Path(container.name)):
+        raise MediaError(f"cut off after frame {shown - 1}" if shown else "cut off")
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a file is shorter than it says; Matroska, WebM and AVI need no list of frames."""
+    with path.open("rb") as file:
+        head = file.read(4096).ljust(4128, b"\0")
+    return _promised_bytes(head) > path.stat().st_size
+
+
+def _promised_bytes(head: bytes) -> int:
+    """The length of the file with this head, as RIFF or EBML tells it; 0 if it does not."""
+    if head.startswith(b"RIFF"):
+        return 8 + int.from_bytes(head[4:8], "little")
+    size, begin = _ebml_size(head, 4)
+    segment = begin + size
+    if not head.startswith(b"\x1a\x45\xdf\xa3") or head[segment:][:4] != b"\x18\x53\x80\x67":
+        return 0
+    size, begin = _ebml_size(head, segment + 4)
+    unknown = 2 ** (7 * (begin - segment - 4)) - 1  # of a recording that was never finished
+    return 0 if size == unknown else begin + size
+
+
+def _ebml_size(head: bytes, at: int) -> tuple[int, int]:
+    """An element's size, and where its content begins."""
+    length = 9 - head[at].bit_length()
+    value = int.from_bytes(head[at : at + length], "big")
+    return value & (1 << 7 * length) - 1, at + length
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What makes stored pixels upright: first the axes are swapped, then mirrored."""
+
+    swap: bool = False
+    mirror_rows: bool = False
+    mirror_columns: bool = False
+
+
+def _turn(frame: av.VideoFrame) -> _Turn:
+    """What the display matrix says, which the whole stream shares; only quarter turns and mirrors.
+
+    To be asked once: PyAV ties a frame whose side data was read into a cycle, and frames would wait
+    in memory for the garbage collector.
+    """
+    side_data: Mapping[str, Any] = frame.side_data
+    if not (matrix := side_data.get("DISPLAYMATRIX")):
+        return _Turn()
+    # x' = a x + c y and y' = b x + d y, in 1/65536.
+    a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(matrix), np.int32)[:5])
+    if abs(b) > abs(a):
+        return _Turn(swap=True, mirror_rows=b < 0, mirror_columns=c < 0)
+    return _Turn(mirror_rows=d < 0, mirror_columns=a < 0)
+
+
+def _upright(frame: av.VideoFrame, turn: _Turn) -> Image:
+    """The pixels as they are meant to be seen, RGB uint8 (h, w, 3)."""
+    # One thread: a pool per picture costs more time than it saves.
+    image = frame.to_ndarray(format="rgb24", threads=1)
+    if turn.swap:
+        image = image.transpose(1, 0, 2)
+    image = image[:: -1 if turn.mirror_rows else 1, :: -1 if turn.mirror_columns else 1]
+    return np.ascontiguousarray(image)
+
+
+def reason_of(error: Exception) -> str:
+    """What FFmpeg or the system says, in short."""
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)[:200]

@@ -1,0 +1,123 @@
+"""Find the items of a dataset on a store: the same names as if its folder lay on this machine."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from annotate.data.types import Item, Remote
+from annotate.discover.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered
+from annotate.discover.listing import SUFFIXES, Dataset, names_in_coco
+from annotate.errors import ConfigError, StorageError
+from annotate.store.remote import Seen, Store
+
+ALL = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+
+
+def discover_remote(url: str, kind: str) -> Dataset:
+    """As `dataset.discover`. Nothing is downloaded but the json of kind coco."""
+    url = url.rstrip("/")
+    try:
+        root, found = _coco(url) if kind == "coco" else _found(url)
+    except (StorageError, FileNotFoundError) as error:
+        raise ConfigError(f"dataset={error}") from error
+    if kind == "frames":
+        root, items = _folders_of_frames(root, found)
+    else:
+        items = _items(root, found, SUFFIXES.get(kind, ALL))
+    if not items:
+        raise ConfigError(f"dataset={url}: no image or video in it (looked for {kind})")
+    return Dataset(root=root, items=items)
+
+
+def _found(url: str) -> tuple[str, Mapping[str, Seen]]:
+    """The url that names start from, and every file below it that is looked for."""
+    if glob.has_magic(url):
+        from fsspec.utils import glob_translate
+
+        root, rest = _fixed(url)
+        depth = None if "**" in rest else rest.count("/") + 1
+        files = _without_runs(Store(root).files(depth=depth))
+        try:
+            matches = re.compile(glob_translate(rest)).match
+        except (ValueError, re.error) as error:
+            raise ConfigError(f"dataset={url}: not a pattern ({error})") from error
+        return root, {name: seen for name, seen in files.items() if matches(name)}
+    files = Store(url).files()
+    if "" in files:
+        root, _, name = url.rpartition("/")
+        return root, {name: files[""]}
+    if not files:
+        raise ConfigError(f"dataset={url}: no such file or folder")
+    return url, _without_runs(files)
+
+
+def _fixed(pattern: str) -> tuple[str, str]:
+    """The part of a pattern before the first folder with a wildcard, and what follows."""
+    parts = pattern.split("/")
+    first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
+    if first < 3:
+        raise ConfigError(f"dataset={pattern}: the bucket itself must be named")
+    return "/".join(parts[:first]), "/".join(parts[first:])
+
+
+def _without_runs(files: Mapping[str, Seen]) -> dict[str, Seen]:
+    """What is neither hidden nor written by an earlier run."""
+    runs = {
+        name.removesuffix("config.yaml")
+        for name in files
+        if PurePosixPath(name).name == "config.yaml" and name != "config.yaml"
+    }
+    runs = {run for run in runs if any(name.startswith(f"{run}records/") for name in files)}
+    return {
+        name: seen
+        for name, seen in files.items()
+        if not any(part.startswith(".") for part in name.split("/"))
+        and not any(f"{folder}/" in runs for folder in PurePosixPath(name).parents)
+    }
+
+
+def _coco(url: str) -> tuple[str, Mapping[str, Seen]]:
+    folder, _, name = url.rpartition("/")
+    names = names_in_coco(Store(folder).read_text(name), url)
+    images = Store(f"{folder}/images").files()
+    root, files = (f"{folder}/images", images) if images else (folder, Store(folder).files())
+    return root, {name: files.get(name, (0, "")) for name in names}
+
+
+def _items(root: str, found: Mapping[str, Seen], suffixes: frozenset[str]) -> tuple[Item, ...]:
+    items = []
+    for name in sorted(found):
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix in suffixes:
+            remote = Remote(root, found[name])
+            media = "video" if suffix in VIDEO_SUFFIXES else "image"
+            items.append(Item(name, Path(name), media, remote))  # type: ignore[arg-type]
+    return tuple(items)
+
+
+def _folders_of_frames(root: str, found: Mapping[str, Seen]) -> tuple[str, tuple[Item, ...]]:
+    """Folders that hold numbered images; if the root does, names start from the folder above."""
+    folders: dict[str, dict[str, Seen]] = defaultdict(dict)
+    for name, seen in found.items():
+        if is_numbered(PurePosixPath(name)):
+            folders[name.rpartition("/")[0]][name] = seen
+    if "" in folders:
+        root, _, own = root.rpartition("/")
+        folders = {"/".join(filter(None, (own, folder))): f for folder, f in folders.items()}
+    return root, tuple(
+        Item(name, Path(name), "video", Remote(root, _of_all(folders[name].items())))
+        for name in sorted(folders)
+    )
+
+
+def _of_all(frames: Iterable[tuple[str, Seen]]) -> Seen:
+    """How a folder looks: the bytes of its frames, and one mark of all of theirs."""
+    sorted_frames = sorted(frames)
+    marks = repr([(name.rpartition("/")[2], seen) for name, seen in sorted_frames])
+    total = sum(size for _, (size, _) in sorted_frames)
+    return total, hashlib.sha256(marks.encode()).hexdigest()[:32]

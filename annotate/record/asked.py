@@ -1,0 +1,52 @@
+"""What a run was asked, compared with what is asked now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice, zip_longest
+from typing import Any
+
+from annotate.errors import ConfigError
+
+SHOWN_DIFFERENCES = 5
+
+
+class ChangedError(ConfigError):
+    """A run folder holds records that were made otherwise than is asked now."""
+
+
+def deciding(documents: Mapping[str, Any]) -> Any:
+    """What decides the records: export thresholds and areas of classes do not."""
+    if "classes.yaml" not in documents:
+        return documents
+    exporting = ("threshold", "min_area", "max_area", "colour")
+    classes = documents["classes.yaml"]["classes"]
+    kept = [{k: v for k, v in c.items() if k not in exporting} for c in classes]
+    return {**documents, "classes.yaml": {"classes": kept}}
+
+
+def difference(before: Any, now: Any) -> str:
+    """The first differences, on one line; "" where there is none."""
+    found = list(islice(_differences(before, now), SHOWN_DIFFERENCES + 1))
+    more = ", ..." if len(found) > SHOWN_DIFFERENCES else ""
+    return "; ".join(found[:SHOWN_DIFFERENCES]) + more
+
+
+def _differences(before: Any, now: Any, at: str = "") -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in sorted({*before, *now}):
+            inner = f"{at}.{key}" if at and not at.endswith(".yaml") else str(key)
+            yield from _differences(before.get(key), now.get(key), inner)
+    elif isinstance(before, list) and isinstance(now, list):
+        for index, (b, n) in enumerate(zip_longest(before, now)):
+            yield from _differences(b, n, f"{at}[{index}]")
+    elif before != now:
+        yield f"{at}: was {_shown(before)}, is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    """A value in one short line; of a class, its name."""
+    if isinstance(value, Mapping) and "name" in value:
+        value = value["name"]
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,53 @@
+"""One writer per run folder. The system lets go of the lock of a process that died."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from annotate.errors import FolderInUseError, StorageError
+
+SHARDS_WAIT_S = 30.0  # for each other while they begin, which takes each a moment
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Hold a run folder alone; StorageError when another process writes to it, a shard included."""
+    with ExitStack() as held:
+        _take(folder, folder / ".lock", held)
+        for shard in sorted(folder.glob(".lock-*")):
+            _take(folder, shard, held)
+        yield
+
+
+@contextmanager
+def one_writer_of_shard(folder: Path, label: str) -> Iterator[None]:
+    """Hold a shard of a run folder; other shards may write to it as well, each its own parts."""
+    with ExitStack() as held:
+        with among_shards(folder):
+            _take(folder, folder / f".lock-{label}", held)
+        yield
+
+
+@contextmanager
+def among_shards(folder: Path) -> Iterator[None]:
+    """Hold a run folder alone for a moment, for what no two shards may do at a time."""
+    with ExitStack() as held:
+        _take(folder, folder / ".lock", held, wait_s=SHARDS_WAIT_S)
+        yield
+
+
+def _take(folder: Path, path: Path, held: ExitStack, wait_s: float = 0.0) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(FileLock(path, timeout=wait_s))
+    except Timeout as error:
+        raise FolderInUseError(
+            f"{folder}: another process is writing to this run folder; wait for it, or choose "
+            "another folder with out=DIR"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot write there ({error.strerror or error})") from error

@@ -1,0 +1,250 @@
+"""Frame records as Parquet parts: written whole, renamed into place, read in a fixed order."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from annotate.data.types import FrameRecord, Instance, Rle
+from annotate.errors import StorageError
+from annotate.store import atomic
+
+SCHEMA = pa.schema(
+    [
+        ("frame_id", pa.string()),
+        ("item", pa.string()),
+        ("media", pa.string()),
+        ("frame_index", pa.int32()),
+        ("time_s", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        (
+            "instances",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("instance_id", pa.string()),
+                        ("class_id", pa.int32()),
+                        ("phrase", pa.string()),
+                        ("score", pa.float32()),
+                        ("box_xyxy", pa.list_(pa.float32(), 4)),
+                        ("mask", pa.string()),
+                        ("area", pa.int64()),
+                        ("mask_score", pa.float32()),
+                        ("track_id", pa.int32()),
+                        ("origin", pa.string()),
+                        ("margin", pa.float32()),
+                        ("box_iou", pa.float32()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+ROWS_PER_GROUP = 512  # rows a writer gathers; a row with 100 masks is about 50 KB
+ROWS_PER_READ = 256  # rows held at a time by a reader
+
+
+class PartWriter:
+    """Writes one part, rows as they come, and renames it into place when all went well.
+
+    A reader never sees half of a part. Raises StorageError when the disk refuses.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.parquet"
+        self._unfinished = atomic.unfinished(self.path)
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> PartWriter:
+        with self._storage():
+            self._unfinished.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._unfinished.open("wb")
+            self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
+        return self
+
+    def add(self, record: FrameRecord) -> None:
+        """Append a record; the caller keeps the order by item and frame index."""
+        self._rows.append(_to_row(record))
+        if len(self._rows) == ROWS_PER_GROUP:
+            self._flush()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                with self._storage():
+                    if self._rows:
+                        self._flush()
+                    self._writer.close()
+                    self._file.close()
+                    atomic.publish(self._unfinished, self.path)
+        finally:
+            # On a full disk closing fails once more; what matters has been said by then.
+            for close in (self._writer.close, self._file.close, self._unfinished.unlink):
+                with contextlib.suppress(OSError):
+                    close()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        with self._storage():
+            self._writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+
+    @contextlib.contextmanager
+    def _storage(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise StorageError(f"{self.path}: cannot write records ({reason})") from error
+
+
+def write_part(folder: Path, name: str, records: Sequence[FrameRecord]) -> Path:
+    """Write records as one part, sorted by item and frame index."""
+    with PartWriter(folder, name) as part:
+        for record in sorted(records, key=_order):
+            part.add(record)
+    return part.path
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """The finished parts of a records folder, by name."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The items of one part."""
+
+    items: frozenset[str]
+    failed: frozenset[str]  # those of them that have a failed record
+
+
+def held_items(folder: Path) -> dict[Path, Held]:
+    """Which items each part of a records folder has records of."""
+    held = {}
+    for path in part_paths(folder):
+        rows = _open(path).read(columns=["item", "status"])
+        failed = rows.filter(pc.equal(rows["status"], "failed"))
+        items, bad = (pc.unique(t["item"]).to_pylist() for t in (rows, failed))
+        held[path] = Held(frozenset(items), frozenset(bad))
+    return held
+
+
+def drop_items(held: Mapping[Path, Held], names: Collection[str]) -> None:
+    """Take the records of items out of their parts, each of which stays whole all the while."""
+    for path, part in held.items():
+        if part.items <= set(names):
+            path.unlink()
+            atomic.sync_folder(path.parent)
+        elif not part.items.isdisjoint(names):
+            with PartWriter(path.parent, path.stem) as left:
+                for record in read_part(path):
+                    if record.item not in names:
+                        left.add(record)
+
+
+def dataset(*folders: Path) -> pads.Dataset:
+    """The records of these folders as a pyarrow dataset, for analysis outside this package."""
+    parts = [str(path) for folder in folders for path in part_paths(folder)]
+    return pads.dataset(parts, schema=SCHEMA, format="parquet")
+
+
+def read_frames(frame_ids: Collection[str], *folders: Path) -> list[FrameRecord]:
+    """The records of some frames, ordered by item and frame index; all of them in memory."""
+    wanted = pads.field("frame_id").isin(pa.array(sorted(frame_ids), pa.string()))
+    rows = dataset(*folders).to_table(filter=wanted).to_pylist()
+    return sorted(map(_from_row, rows), key=_order)
+
+
+def read_records(*folders: Path) -> Iterator[FrameRecord]:
+    """All records of these folders ordered by item and frame index, a few at a time.
+
+    Parts are merged, each opened only when its first row is due: the order depends on the items
+    alone, not on when they were annotated, and memory stays flat.
+    """
+    waiting = sorted(
+        (first, path)
+        for folder in folders
+        for path in part_paths(folder)
+        if (first := _first_key(path)) is not None
+    )
+    heap: list[tuple[tuple[str, int], int, FrameRecord, Iterator[FrameRecord]]] = []
+    opened = 0
+    while heap or opened < len(waiting):
+        while opened < len(waiting) and (not heap or waiting[opened][0] <= heap[0][0]):
+            rows = read_part(waiting[opened][1])
+            record = next(rows)
+            heapq.heappush(heap, (_order(record), opened, record, rows))
+            opened += 1
+        _, rank, record, rows = heap[0]
+        yield record
+        following = next(rows, None)
+        if following is None:
+            heapq.heappop(heap)
+        else:
+            heapq.heapreplace(heap, (_order(following), rank, following, rows))
+
+
+def _order(record: FrameRecord) -> tuple[str, int]:
+    return record.item, record.frame_index
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{path}: not a readable records part ({error})") from error
+
+
+def _first_key(path: Path) -> tuple[str, int] | None:
+    head = next(_open(path).iter_batches(1, columns=["item", "frame_index"]), None)
+    return None if head is None else (head["item"][0].as_py(), head["frame_index"][0].as_py())
+
+
+def read_part(path: Path) -> Iterator[FrameRecord]:
+    """The records of one part, in their order, a few at a time."""
+    for batch in _open(path).iter_batches(ROWS_PER_READ):
+        for row in batch.to_pylist():
+            yield _from_row(row)
+
+
+def _to_row(record: FrameRecord) -> dict[str, Any]:
+    row = {name: getattr(record, name) for name in SCHEMA.names if name != "instances"}
+    row["instances"] = [
+        {
+            "instance_id": i.instance_id,
+            "class_id": i.class_id,
+            "phrase": i.phrase,
+            "score": i.score,
+            "box_xyxy": i.box_xyxy,
+            "mask": i.mask.counts,
+            "area": i.area,
+            "mask_score": i.mask_score,
+            "track_id": i.track_id,
+            "origin": i.origin,
+            "margin": i.margin,
+            "box_iou": i.box_iou,
+        }
+        for i in record.instances
+    ]
+    return row
+
+
+def _from_row(row: dict[str, Any]) -> FrameRecord:
+    size_hw = row["height"], row["width"]
+    instances = tuple(
+        Instance(**{**i, "box_xyxy": tuple(i["box_xyxy"]), "mask": Rle(i["mask"], size_hw)})
+        for i in row.pop("instances") or ()
+    )
+    return FrameRecord(**row, instances=instances)

@@ -1,0 +1,85 @@
+"""`python -m annotate.review run=DIR [action=build|pull]`: a run in FiftyOne, and the way back."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import suppress
+
+from annotate.config.compose import compose, typed
+from annotate.config.settings import ReviewCommand, folders
+from annotate.data.checks import in_range, one_of
+from annotate.errors import ConfigError, StorageError
+from annotate.record.run_folder import Run
+from annotate.review.dataset import (
+    DATABASE_ERRORS,
+    LOOPBACK,
+    ReviewDataset,
+    connect,
+)
+from annotate.review.review import ReviewRules, build, carry_on, pull, report, root_here
+from annotate.runner import interrupt
+from annotate.runner.command import DONE, run_command
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Build the datasets and open the App, or bring back what people did there."""
+    sys.exit(run_command(_review, sys.argv[1:]))
+
+
+def _review(argv: list[str]) -> int:
+    command = typed(compose(argv, "review"), ReviewCommand)
+    one_of("action", command.action, ("open", "build", "pull"))
+    in_range("port", command.port, 1024, 65535)
+    in_range("threshold", command.threshold, 0, 1)
+    opened = Run.open(*folders(command.run))
+    root_here(opened)
+    rules = ReviewRules(
+        name=command.name,
+        threshold=command.threshold,
+        split=command.export.split or {},
+        split_seed=command.export.split_seed,
+        near_duplicates=command.near_duplicates,
+        reviewer=command.reviewer,
+    )
+    try:
+        connect()
+        with opened.held() as run:
+            if command.action == "pull":
+                made = pull(run, rules)
+                print(f"{len(made)} new decisions in {run.shown('reviews')}")
+                if command.repropagate:
+                    print(f"{carry_on(run, command.device)} masks carried on; open to see them")
+                datasets = [d for place in rules.places(run) if (d := place.find()) is not None]
+                if not datasets:
+                    raise ConfigError(
+                        f"run={run.shown()}: FiftyOne has no dataset of it; build one first with "
+                        f"`python -m annotate.review run={run.shown()} action=build`"
+                    )
+            else:
+                datasets = build(run, rules)
+                if not datasets:
+                    raise ConfigError(f"run={run.shown()}: it has no annotated picture to review")
+            report(run, datasets)
+            run.push("reviews", "signals.parquet")
+        if command.action == "open":
+            _wait(datasets[0], command.port)
+    except DATABASE_ERRORS as error:
+        raise StorageError(f"FiftyOne's database: {str(error).splitlines()[0]}") from error
+    return DONE
+
+
+def _wait(dataset: ReviewDataset, port: int) -> None:
+    """Show a dataset until Ctrl-C, which is how a review ends."""
+    session = dataset.open_app(port=port)
+    print(f"the App is at http://{LOOPBACK}:{port} until Ctrl-C; then action=pull", flush=True)
+    interrupt.unwatch()
+    with suppress(KeyboardInterrupt):
+        session.wait(-1)
+    print("closing the App", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,360 @@
+"""The whole job of `python -m annotate`, from typed settings to a finished run folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from annotate import export
+from annotate.config.settings import AnnotateCommand
+from annotate.data.checks import in_range, one_of
+from annotate.data.types import ClassList
+from annotate.discover import listing
+from annotate.discover.class_list import load_prompts
+from annotate.discover.fingerprints import Stamp
+from annotate.errors import AnnotateError
+from annotate.record import lock, resume, versions
+from annotate.record.asked import ChangedError
+from annotate.record.counts import Counts, count_records
+from annotate.record.run_folder import Run
+from annotate.runner import gates, interrupt, log_file, summary
+from annotate.runner.units import Shard, Step, Unit, cut, share, to_do
+from annotate.store.remote import is_url
+from annotate.store.working_copy import WorkingCopy
+from annotate.synthetic.demo import ensure_demo
+
+log = logging.getLogger(__name__)
+
+CONTACT_TILES = 16
+
+
+class Executor(Protocol):
+    """Whoever does units: this process, or a cluster."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Which weights it works with, by role."""
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """What each stage has taken so far."""
+
+    def run(
+        self,
+        units: Sequence[Unit],
+        run: Run,
+        seen: Mapping[str, Stamp],
+        on_step: Callable[[Step], None],
+    ) -> None:
+        """Do all units; `seen` are the stamps of their items."""
+
+
+def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
+    """Annotate what has no record yet, export, and sum up; raises AnnotateError when it cannot.
+
+    Whatever can be wrong with the asking is found before the first frame is read.
+    """
+    export.check(settings)
+    one_of("on_change", settings.on_change, ("stop", "redo", "new"))
+    one_of("executor", settings.executor, ("local", "ray"))
+    in_range("runner.part_items", settings.runner.part_items, 1)
+    shard = Shard.parse(settings.shard) if settings.shard else None
+    rules = gates.GateRules(**asdict(settings.gates))
+    if settings.dataset.kind == "demo":
+        ensure_demo(Path(settings.dataset.path))
+    classes = load_prompts(settings.prompts)
+    gates.check(rules, classes)
+    found = listing.discover(settings.dataset.path, kind=_kind(settings))
+    load = cache(lambda: _executor(settings, classes))
+    for folder in _run_folders(settings):
+        try:
+            with _started(folder, found, classes, settings, shard) as run:
+                return _Job(settings, found, shard, rules, run).finish(load)
+        except ChangedError as error:
+            if settings.on_change != "new":
+                raise
+            log.info("%s", error)
+    raise AssertionError("there is always another folder")
+
+
+@contextmanager
+def _started(
+    place: Path | str,
+    found: listing.Dataset,
+    classes: ClassList,
+    settings: AnnotateCommand,
+    shard: Shard | None,
+) -> Iterator[Run]:
+    """The run in a folder, held against other writers, and clean of what dead ones left.
+
+    Of one on a store, a copy on this machine is worked on.
+    """
+    redo = settings.on_change == "redo"
+    working_copy = None if isinstance(place, Path) else WorkingCopy(place, _label(shard))
+    folder = place if isinstance(place, Path) else WorkingCopy(place, _label(shard)).path
+
+    def start() -> Run:
+        taken = None
+        if working_copy is not None:
+            taken = held.enter_context(working_copy.held())
+            taken.pull()
+        asked = _asked(settings)
+        return Run.start(folder, found.root, classes, asked, redo=redo, working_copy=taken)
+
+    with ExitStack() as held:
+        if shard is None:
+            held.enter_context(lock.one_writer(folder))
+            run = start()
+            run.clean()
+        else:
+            held.enter_context(lock.one_writer_of_shard(folder, shard.label))
+            with lock.among_shards(folder):
+                run = start()
+        log_file.write_to(run.path / f"{_labelled('run', shard)}.log")
+        yield run
+
+
+class _Job:
+    """One run of the command on a run folder; `finish` is its page to read."""
+
+    def __init__(
+        self,
+        settings: AnnotateCommand,
+        found: listing.Dataset,
+        shard: Shard | None,
+        rules: gates.GateRules,
+        run: Run,
+    ) -> None:
+        self._settings = settings
+        self._shard = shard
+        self._rules = rules
+        self._run = run
+        self._plan = share(cut(found.items, settings.runner.part_items), shard)
+        self._items = tuple(item for unit in self._plan for item in unit.items)
+        self._all = found.items
+        self._state = self._look()
+        self._tally = Step()  # of what was done now
+        self._seconds: Counter[str] = Counter()
+        self._summary_path = run.path / f"{_labelled('summary', shard)}.json"
+
+    def finish(self, load: Callable[[], Executor]) -> summary.Summary:
+        """Do what is left to do, then export, draw, count and judge."""
+        if self._shard is None and self._state.drop_second():
+            self._state = self._look()
+        if self._shard is None:
+            left = to_do(self._plan, self._state.todo)
+            self._run.keep_unfinished(unit.part for unit in left)
+        log.info("%d items, %d to do", len(self._items), len(self._state.todo))
+        try:
+            with interrupt.last_words(lambda: self._broken_off("interrupted", 130)):
+                if self._state.todo:
+                    self._annotate(load)
+                self._summary_path.unlink(missing_ok=True)
+                self._run.push(self._summary_path.name)
+                exports = [] if self._shard else self._export()
+                result = self._judged(exports)
+                result.write(self._summary_path)
+                self._run.push()
+                return result
+        except KeyboardInterrupt:
+            self._broken_off("interrupted", 130)
+            raise
+        except ChangedError:
+            raise
+        except AnnotateError as error:
+            self._broken_off("stopped", 2, str(error))
+            raise
+
+    def _look(self) -> resume.Standing:
+        return resume.look(
+            self._run, self._items, self._all, retry_failed=self._settings.retry_failed
+        )
+
+    def _annotate(self, load: Callable[[], Executor]) -> None:
+        """Load the models and work through the units."""
+        with self._timed("load"):
+            executor = load()
+        redo = self._settings.on_change == "redo"
+        if self._run.made_with(executor.provenance, versions.libraries(), redo=redo):
+            self._state = self._look()
+        self._summary_path.unlink(missing_ok=True)  # until the end, there is none
+        units = to_do(self._plan, self._state.todo)
+        with nullcontext() if self._shard is None else lock.among_shards(self._run.path):
+            self._state.drop_outdated()
+        self._run.push()  # above all, that what is outdated is gone
+        bar = tqdm(total=len(self._state.todo), unit="item", mininterval=1.0, dynamic_ncols=True)
+
+        def on_step(step: Step) -> None:
+            self._tally += step
+            bar.set_postfix(
+                {"frames": self._tally.frames, "failed": self._tally.failed}, refresh=False
+            )
+            bar.update(step.items)
+
+        with bar, self._timed("annotate"):
+            executor.run(units, self._run, self._state.seen, on_step)
+        if self._shard is None:
+            self._run.clean()  # of workers that died, which Ray replaced
+        if self._run.working_copy is not None:  # other machines may have made parts
+            self._run.working_copy.pull("records", "stamps")
+        self._seconds.update(executor.seconds)
+
+    def _export(self) -> Sequence[Mapping[str, Any]]:
+        with self._timed("export"):
+            exports = export.export_run(self._run, self._settings)
+            self._draw()
+        return exports
+
+    def _draw(self) -> None:
+        """Pictures for people: `contact_sheet.png`, and `media/` on request."""
+        if not (self._settings.contact_sheet or self._settings.render):
+            return
+        from annotate.report import render
+
+        run, threshold = self._run, self._settings.threshold
+        if self._settings.contact_sheet:
+            frames = render.frames_worth_seeing(run, threshold=threshold)
+            path = run.path / "contact_sheet.png"
+            render.write_contact_sheet(path, frames, run.classes, tiles=CONTACT_TILES)
+        if self._settings.render:
+            render.render_run(run, threshold=threshold)
+
+    def _judged(self, exports: Sequence[Mapping[str, Any]]) -> summary.Summary:
+        """A shard is judged by its own items; scores need the whole run."""
+        threshold = self._settings.threshold
+        counts = count_records(self._run, threshold, {item.name for item in self._items})
+        judged = list(
+            gates.counted(
+                self._rules, failed=counts.failed, annotated=counts.annotated, frames=counts.frames
+            )
+        )
+        if self._shard is None:
+            judged += gates.scored(self._rules, self._run, threshold)
+        passed = all(gate.passed for gate in judged)
+        return self._summary(
+            status="done" if passed else "gate_failed",
+            exit_code=0 if passed else 3,
+            new=len(self._state.todo),
+            counts=counts,
+            gates=judged,
+            exports=exports,
+        )
+
+    def _broken_off(self, status: str, exit_code: int, error: str = "") -> None:
+        """Leave a summary that says so; it must not take long, nor hide what went wrong."""
+        result = self._summary(status, exit_code, self._tally.items, counts=None, error=error)
+        try:
+            result.write(self._summary_path)
+            self._run.push(self._summary_path.name, f"{_labelled('run', self._shard)}.log")
+        except AnnotateError as refusal:
+            log.warning("%s", refusal)
+
+    def _summary(
+        self,
+        status: str,
+        exit_code: int,
+        new: int,
+        *,
+        counts: Counts | None,
+        gates: Sequence[gates.Gate] = (),
+        exports: Sequence[Mapping[str, Any]] = (),
+        error: str = "",
+    ) -> summary.Summary:
+        state = self._state
+        return summary.Summary(
+            status=status,
+            exit_code=exit_code,
+            run=self._run.shown(),
+            version=versions.program(),
+            models=self._run.weights(),
+            libraries=self._run.libraries(),
+            items={
+                "found": len(self._items),
+                "new": new,
+                "before": len(self._items) - len(state.todo),
+            },
+            changes=state.changes(),
+            counts=counts,
+            seconds={k: round(v, 3) for k, v in self._seconds.items()},
+            gates=gates,
+            exports=exports,
+            error=error,
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
+
+
+def _executor(settings: AnnotateCommand, classes: ClassList) -> Executor:
+    """Imported here: a wrong command, a finished run or an export need not wait for torch."""
+    if settings.executor == "ray":
+        from annotate.runner.ray_executor import Cluster
+
+        return Cluster(settings, classes)
+    from annotate.config.build import build_worker
+
+    return build_worker(settings, classes)
+
+
+def _label(shard: Shard | None) -> str:
+    return shard.label if shard else ""
+
+
+def _labelled(name: str, shard: Shard | None) -> str:
+    """Shards of one run folder keep their files apart."""
+    return f"{name}-{shard.label}" if shard else name
+
+
+def _kind(settings: AnnotateCommand) -> str:
+    return "auto" if settings.dataset.kind == "demo" else settings.dataset.kind
+
+
+def _run_folders(settings: AnnotateCommand) -> Iterator[Path | str]:
+    """The run folder, then those beside it that `on_change=new` takes: DIR-2, DIR-3, ..."""
+    first = _run_folder(settings)
+    yield first
+    for number in count(2):
+        if isinstance(first, Path):
+            yield first.with_name(f"{first.name}-{number}")
+        else:
+            yield f"{first}-{number}"
+
+
+def _run_folder(settings: AnnotateCommand) -> Path | str:
+    """A path, or the url of one on a store."""
+    if settings.out:
+        on_store = is_url(settings.out)
+        return settings.out.rstrip("/") if on_store else listing.expand(settings.out)
+    path = Path(settings.dataset.path)
+    if not is_url(settings.dataset.path):
+        path = listing.expand(settings.dataset.path)
+    fixed = next((p for p in (path, *path.parents) if not set(p.name) & set("*?[")), path)
+    name = fixed.resolve().name if fixed.is_dir() else fixed.stem
+    return Path("runs") / (settings.dataset.name or name or "dataset")
+
+
+def _asked(settings: AnnotateCommand) -> dict[str, Any]:
+    """What decides the records: where it runs and how it is batched do not."""
+    ground = {k: v for k, v in asdict(settings.ground).items() if k != "batch"}
+    segment = {k: v for k, v in asdict(settings.segment).items() if k != "max_pixels"}
+    return {
+        "version": versions.program(),
+        "kind": _kind(settings),
+        "ground": ground,
+        "segment": segment,
+        "track": asdict(settings.track),
+        "video": asdict(settings.video),
+    }

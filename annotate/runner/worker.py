@@ -1,0 +1,260 @@
+"""Units of work done in this process: decode ahead, annotate in batches, write a part for each."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
+from typing import Any, Self
+
+from annotate.data.checks import in_range
+from annotate.data.types import Frame, FrameRecord, Item
+from annotate.decode.download import at_hand
+from annotate.decode.read_ahead import check_name, decode_ahead
+from annotate.decode.video import open_video
+from annotate.discover import fingerprints
+from annotate.discover.fingerprints import Stamp
+from annotate.errors import MediaError
+from annotate.models.memory_limit import over
+from annotate.record import parquet
+from annotate.record.run_folder import Run
+from annotate.record.unfinished_video import Drafts
+from annotate.runner.pipeline import Pipeline, failed_record
+from annotate.runner.units import Step, Unit
+from annotate.store import atomic
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerRules:
+    """How the work is cut and fed, see `runner:` in conf/config.yaml; it changes no record."""
+
+    workers: int
+    ahead: int
+    batch: int  # images of one shape per forward
+    max_pixels: int  # of one picture; more is a failed item
+    stride: int  # every n-th frame of a video
+    checkpoint_frames: int  # of a video, from which an interrupted one goes on
+    max_ram_gb: float | None  # of this process, from which less is done at a time
+
+    def __post_init__(self) -> None:
+        in_range("runner.workers", self.workers, 1)
+        in_range("runner.ahead", self.ahead, 1)
+        in_range("ground.batch", self.batch, 1)
+        in_range("dataset.max_pixels", self.max_pixels, 1)
+        in_range("video.stride", self.stride, 1)
+        in_range("runner.checkpoint_frames", self.checkpoint_frames, 1)
+        if self.max_ram_gb is not None:
+            in_range("runner.max_ram_gb", self.max_ram_gb, 0)
+
+
+OnStep = Callable[[Step], None]
+
+
+class Worker:
+    """Does units with the models it holds; every executor has one or more."""
+
+    def __init__(
+        self, pipeline: Pipeline, rules: RunnerRules, provenance: Mapping[str, Any]
+    ) -> None:
+        """`provenance` says which weights the pipeline was built with, by role."""
+        self._pipeline = pipeline
+        self._rules = rules
+        self.provenance = provenance
+
+    @property
+    def seconds(self) -> Counter[str]:
+        """What each stage has taken so far."""
+        return self._pipeline.seconds
+
+    def run(
+        self, units: Sequence[Unit], run: Run, seen: Mapping[str, Stamp], on_step: OnStep
+    ) -> None:
+        """Do all units, reading ahead from one to the next; `seen` are the stamps of the items."""
+        decoded = self._decoded([i for u in units if not u.is_video for i in u.items])
+        for unit in units:
+            self._do(unit, run, seen, on_step, decoded)
+
+    def do(self, unit: Unit, run: Run, seen: Mapping[str, Stamp], on_step: OnStep) -> None:
+        """Do one unit."""
+        self._do(unit, run, seen, on_step, self._decoded(() if unit.is_video else unit.items))
+
+    def _decoded(self, stills: Iterable[Item]) -> Iterator[tuple[Item, Frame | MediaError]]:
+        rules = self._rules
+        return decode_ahead(
+            stills,
+            workers=rules.workers,
+            ahead=rules.ahead,
+            max_pixels=rules.max_pixels,
+            crowded=over(rules.max_ram_gb),
+        )
+
+    def _do(
+        self,
+        unit: Unit,
+        run: Run,
+        seen: Mapping[str, Stamp],
+        on_step: OnStep,
+        decoded: Iterator[tuple[Item, Frame | MediaError]],
+    ) -> None:
+        """The stamps are written first: a part without them could not be seen to be outdated."""
+        atomic.clean(run.records_dir, [unit.part])  # what a lost worker left of this unit
+        fingerprints.write(
+            run.stamps_dir, unit.part, {i.name: seen.get(i.name) for i in unit.items}
+        )
+        if unit.is_video:
+            stamp = seen.get(unit.items[0].name)
+            run_video(unit, self._pipeline, run, self._rules, stamp, on_step)
+            run.push_part(unit.part)
+            return
+        batch = self._rules.batch
+        made = list(_annotated(islice(decoded, len(unit.items)), self._pipeline, batch, on_step))
+        parquet.write_part(run.records_dir, unit.part, made)
+        run.push_part(unit.part)
+
+
+def run_video(
+    unit: Unit, pipeline: Pipeline, run: Run, rules: RunnerRules, stamp: Stamp, on_step: OnStep
+) -> None:
+    """Annotate one video into one part, holding a few of its frames at a time.
+
+    It goes on where an earlier attempt was sealed last. A video that breaks off keeps the frames
+    before; the break is a failed record after them.
+    """
+    (item,) = unit.items
+    folder = run.unfinished_dir / unit.part
+    with ExitStack() as held:
+        drafts = held.enter_context(Drafts(folder, stamp, every=rules.checkpoint_frames))
+        reading = held.enter_context(_Reading(item, rules))
+        sealed = drafts.resume(pipeline.device)
+        if sealed is not None:
+            reading.go_back(sealed)
+        passing = pipeline.video(reading.frames(), after=sealed and sealed["pass"])
+
+        def at_rest() -> None:
+            if drafts.due:
+                drafts.seal({**reading.state(), "pass": passing.state()})
+                run.push(f"unfinished/{unit.part}")
+
+        try:
+            for draft in passing.drafts(at_rest=at_rest):
+                drafts.add(draft)
+                on_step(_step(draft))
+        except MemoryError as error:
+            reading.note(MediaError(f"out of memory: {error}"))
+        with parquet.PartWriter(run.records_dir, unit.part) as settled:
+            made = passing.settled(drafts.read())
+            for record in merge(made, reading.damage, key=lambda r: r.frame_index):
+                settled.add(record)
+    drafts.remove()
+    on_step(Step(items=1, failed=len(reading.damage)))
+
+
+class _Reading:
+    """The frames of a video; where they break off is noted, and a folder goes on behind it.
+
+    A context: a video on a store is on this machine until it is left.
+    """
+
+    def __init__(self, item: Item, rules: RunnerRules) -> None:
+        self._item = item
+        self._rules = rules
+        self._held = ExitStack()
+        self._following = 0  # index of the frame to be read next
+        self.damage: list[FrameRecord] = []
+
+    def state(self) -> dict[str, Any]:
+        """Where it is; with the state of the pass, `go_back` finds the way."""
+        return {"following": self._following, "damage": self.damage}
+
+    def go_back(self, state: Mapping[str, Any]) -> None:
+        """To the first frame that the pass still held, else to where it was."""
+        self._following = min([*state["pass"]["held"], state["following"]])
+        self.damage = [r for r in state["damage"] if r.frame_index < self._following]
+
+    def frames(self) -> Iterator[Frame]:
+        stride = self._rules.stride
+        try:
+            check_name(self._item)
+            here = self._held.enter_context(at_hand(self._item))
+            video = open_video(here, max_pixels=self._rules.max_pixels)
+        except (MediaError, OSError) as error:  # a folder may vanish between two looks
+            self.note(error)
+            return
+        while True:
+            try:
+                for frame in video.frames(stride=stride, start=self._following):
+                    self._following = frame.index + stride
+                    yield frame
+                return
+            except (MediaError, OSError) as error:
+                self.note(error)
+            if not here.path.is_dir():
+                return
+            self._following += stride
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def note(self, error: MediaError | OSError) -> None:
+        """Record that the frame to be read next cannot be had."""
+        log.warning("%s: %s", self._item.name, error)
+        reason = error.strerror or "" if isinstance(error, OSError) else str(error)
+        self.damage.append(failed_record(self._item, reason, frame_index=self._following))
+
+
+def _annotated(
+    decoded: Iterable[tuple[Item, Frame | MediaError]],
+    pipeline: Pipeline,
+    batch: int,
+    on_step: OnStep,
+) -> Iterator[FrameRecord]:
+    """Records of one unit; frames wait until `batch` of their size are there, or the unit ends."""
+    waiting: dict[tuple[int, int], list[Frame]] = defaultdict(list)
+
+    def flush(size_hw: tuple[int, int]) -> Iterator[FrameRecord]:
+        for record in _of_batch(pipeline, waiting.pop(size_hw)):
+            on_step(_step(record))
+            yield record
+
+    for item, frame in decoded:
+        if isinstance(frame, MediaError):
+            log.warning("%s: %s", item.name, frame)
+            record = failed_record(item, str(frame))
+            on_step(_step(record))
+            yield record
+            continue
+        waiting[frame.size_hw].append(frame)
+        if len(waiting[frame.size_hw]) == batch:
+            yield from flush(frame.size_hw)
+        elif sum(map(len, waiting.values())) > 2 * batch:  # many sizes: memory before batching
+            yield from flush(max(waiting, key=lambda size: len(waiting[size])))
+    for size_hw in list(waiting):
+        yield from flush(size_hw)
+
+
+def _step(record: FrameRecord) -> Step:
+    """What a record amounts to; that a video is done is said apart."""
+    failed = record.status == "failed"
+    return Step(int(record.media == "image"), int(not failed), int(failed))
+
+
+def _of_batch(pipeline: Pipeline, frames: Sequence[Frame]) -> Iterator[FrameRecord]:
+    """Records of frames of one size; one that does not fit in memory costs only itself."""
+    try:
+        yield from pipeline.stills(frames)
+    except MemoryError as error:
+        if len(frames) > 1:
+            for frame in frames:
+                yield from _of_batch(pipeline, [frame])
+            return
+        log.warning("%s: %s", frames[0].item.name, error)
+        yield failed_record(frames[0].item, f"out of memory: {error}")

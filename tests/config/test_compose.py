@@ -1,0 +1,129 @@
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from annotate.config.compose import compose, conf_dir, typed
+from annotate.config.settings import AnnotateCommand, ExportCommand
+from annotate.errors import ConfigError
+
+ASKED = ["dataset=.", "prompts=[cat]"]
+
+
+def settings(*argv: str) -> AnnotateCommand:
+    return typed(compose([*ASKED, *argv], "config"), AnnotateCommand)
+
+
+@pytest.mark.parametrize("models", sorted(p.stem for p in (conf_dir() / "models").glob("*.yaml")))
+def test_every_preset_composes_to_a_grounder_and_a_segmenter(models):
+    made = settings(f"models={models}")
+    assert made.ground.model and made.segment.checkpoint.endswith(".pt")
+
+
+def test_every_dataset_config_composes():
+    for path in (conf_dir() / "dataset").glob("*.yaml"):
+        if path.stem != "path":
+            made = typed(compose([f"dataset={path.stem}"], "config"), AnnotateCommand)
+            assert made.dataset.path and made.prompts
+
+
+def test_the_more_specific_choice_wins():
+    assert settings("models=tiny", "segment=fast").segment.checkpoint == "sam2.1_hiera_tiny.pt"
+    assert settings("segment=fast", "models=tiny").ground.model.startswith("embedded:")
+
+
+def test_every_key_says_its_unit_or_range():
+    for path in conf_dir().rglob("*.yaml"):
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines, 1):
+            key, colon, value = line.partition(":")
+            leaf = colon and value.strip() and not key.lstrip().startswith(("#", "-"))
+            redefined = path.stem == "demo" and key.strip() in ("name", "kind", "prompts")
+            if leaf and not redefined:
+                assert "#" in value, f"{path.name}:{number}: {line}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with blank", "a,b", "[x]", "(y)", "quo'te", 'dou"ble', "100%", "ünï", "a=b", "{z}", "$HOME",
+     "${oc.env:HOME}"],
+)  # fmt: skip
+def test_paths_are_taken_as_they_stand(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    made = typed(
+        compose([f"dataset={folder}", f"prompts={folder}/c.txt", f"out={folder}"], "config"),
+        AnnotateCommand,
+    )
+    assert (made.dataset.path, made.prompts, made.out) == (
+        str(folder),
+        f"{folder}/c.txt",
+        str(folder),
+    )
+
+
+def test_inline_prompts():
+    made = typed(compose(["dataset=.", "prompts=[red car,person]"], "config"), AnnotateCommand)
+    assert made.prompts == ["red car", "person"]
+
+
+@pytest.mark.parametrize(
+    ("given", "formats"),
+    [
+        ("export=coco", ["coco"]),
+        ("export=[coco,yolo_seg]", ["coco", "yolo_seg"]),
+        ("export=[]", []),
+    ],
+)
+def test_export_is_short_for_its_formats(given, formats):
+    made = settings(given, "export.split={train: 0.8, val: 0.2}")
+    assert made.export.formats == formats
+    assert made.export.split == {"train": 0.8, "val": 0.2}
+    assert typed(compose(["run=x", given], "export"), ExportCommand).export.formats == formats
+
+
+def test_a_users_own_dataset_config(tmp_path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "street.yaml").write_text(
+        "defaults: [path]\npath: /photos/street\nname: street\nprompts: [car]\n"
+    )
+    made = typed(
+        compose(["--config-dir", str(tmp_path), "dataset=street"], "config"), AnnotateCommand
+    )
+    assert (made.dataset.path, made.prompts) == ("/photos/street", ["car"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["dataset=.", "prompts=[a]", "grund.floor=1"], "grund"),
+        (["dataset=.", "prompts=[a]", "ground.floor=low"], "ground.floor"),
+        (["dataset=.", "prompts=[a]", "models=huge"], "huge"),
+        (["dataset=.", "prompts=[a]", "runner.workers=[1]"], "runner.workers"),
+        (["dataset=nowhere", "prompts=[a]"], "dataset=nowhere: no such file, folder or glob"),
+        (["prompts=[a]"], "dataset is not given: add dataset=VALUE"),
+        (["dataset=.", "prompts=[a"], "prompts=[a"),
+        (["mydata"], "'mydata': expected key=value"),
+        (["--config-dir", "nowhere", "dataset=."], "nowhere: no such folder"),
+    ],
+)
+def test_a_wrong_command_is_one_line_that_names_the_key(argv, says):
+    with pytest.raises(ConfigError) as caught:
+        typed(compose(argv, "config"), AnnotateCommand)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_composing_leaves_hydra_to_others():
+    settings()
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_config_needs_no_models():
+    code = "import sys, annotate.config.compose; sys.exit('torch' in sys.modules)"
+    import subprocess
+
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+    )

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from annotate.data import geometry
+
+
+def some_masks() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    masks = rng.random((5, 37, 53)) > 0.6
+    masks[1] = False
+    masks[2] = True
+    masks[3] = False
+    masks[3, 36, 52] = True
+    return masks
+
+
+def test_rle_round_trip_is_exact():
+    masks = some_masks()
+    counts = geometry.encode_masks(masks)
+    assert np.array_equal(geometry.decode_masks(counts, (37, 53)), masks)
+
+
+def test_rle_is_what_pycocotools_writes():
+    for mask, counts in zip(some_masks(), geometry.encode_masks(some_masks()), strict=True):
+        assert coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))["counts"] == counts.encode()
+
+
+def test_no_masks():
+    assert geometry.encode_masks(np.zeros((0, 4, 5), bool)) == []
+    assert geometry.decode_masks([], (4, 5)).shape == (0, 4, 5)
+    assert geometry.mask_boxes(np.zeros((0, 4, 5), bool)).shape == (0, 4)
+
+
+def test_boxes_are_tight_and_half_open():
+    masks = np.zeros((3, 10, 20), bool)
+    masks[0, 2:5, 7:11] = True
+    masks[1, 9, 19] = True
+    boxes = geometry.mask_boxes(masks)
+    assert boxes.tolist() == [[7, 2, 11, 5], [19, 9, 20, 10], [0, 0, 0, 0]]
+    assert np.array_equal(
+        geometry.mask_boxes(some_masks())[2], np.array([0, 0, 53, 37], np.float32)
+    )
+
+
+def blob() -> np.ndarray:
+    mask = np.zeros((40, 60), bool)
+    mask[5:35, 5:45] = True  # 1200 px
+    return mask
+
+
+@pytest.mark.parametrize(("size", "stays"), [(2, False), (4, True)])
+def test_specks_below_the_share_go(size, stays):
+    mask = blob()
+    mask[10 : 10 + size, 50 : 50 + size] = True  # 4 px: 0.3 %; 16 px: 1.3 %
+    geometry.clean_mask(mask, 0.01, 0.01)
+    assert mask[:, 48:].any() == stays
+    assert mask[:, :48].sum() == blob().sum()
+
+
+@pytest.mark.parametrize(("size", "stays"), [(2, False), (4, True)])
+def test_pin_holes_below_the_share_are_filled(size, stays):
+    mask = blob()
+    mask[20 : 20 + size, 20 : 20 + size] = False
+    geometry.clean_mask(mask, 0.01, 0.01)
+    assert (not mask[20, 20]) == stays
+
+
+def test_a_bay_open_to_the_outside_is_no_hole():
+    mask = blob()
+    mask[5:8, 20] = False
+    geometry.clean_mask(mask, 0.01, 0.01)
+    assert not mask[5:8, 20].any()
+
+
+def test_the_largest_part_always_stays():
+    mask = np.zeros((10, 10), bool)
+    mask[::2, ::2] = True  # 25 parts of one pixel, each below the share
+    geometry.clean_mask(mask, 0.9, 0.9)
+    assert mask.sum() == 1
+
+
+def test_nothing_happens_at_share_zero_nor_to_empty_and_full_masks():
+    for mask in (some_masks()[0], np.zeros((5, 5), bool), np.ones((5, 5), bool)):
+        cleaned = mask.copy()
+        geometry.clean_mask(cleaned, 0, 0)
+        assert np.array_equal(cleaned, mask)

@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+import torch
+
+from annotate.data.types import ClassList, ClassSpec
+from annotate.discover.class_list import load_prompts
+from annotate.errors import ConfigError, PromptError
+from annotate.ground.select import Grounder, GroundRules, _candidates, split_classes
+from annotate.synthetic.still import draw_still
+
+RULES = GroundRules(floor=0.1, pooling="mean", nms_iou=0.7, cross_class_iou=0.9, max_detections=300)
+PHRASES = ["red circle", "blue square", "green triangle", "yellow cross", "purple ring"]
+COMBOS = [tuple(p.split()) for p in PHRASES]
+
+
+def scene(seed: int, size_wh: tuple[int, int] = (256, 192)):
+    return draw_still(seed, size_wh, combos=COMBOS, min_objects=2)
+
+
+def same(one, two) -> None:
+    assert one.phrases == two.phrases
+    assert np.array_equal(one.class_ids, two.class_ids)
+    np.testing.assert_allclose(one.boxes_xyxy, two.boxes_xyxy, atol=0.01)
+    np.testing.assert_allclose(one.scores, two.scores, atol=1e-5)
+
+
+def test_finds_the_objects_under_their_own_classes(tiny_dino):
+    grounder = Grounder(tiny_dino, load_prompts(PHRASES), RULES)
+    right = total = 0
+    for seed in range(40, 52):
+        drawn = scene(seed)
+        (found,) = grounder.find([drawn.image])
+        sure = found.scores >= 0.3
+        for shown in drawn.objects:
+            total += 1
+            near = np.abs(found.boxes_xyxy - np.array(shown.box_xyxy)).max(1) < 10
+            right += bool((near & sure & (found.class_ids == PHRASES.index(shown.phrase))).any())
+    assert right >= 0.85 * total, f"{right} of {total}"
+
+
+def test_several_images_in_one_forward_equal_one_at_a_time(tiny_dino):
+    grounder = Grounder(tiny_dino, load_prompts(PHRASES), RULES)
+    sizes = [(256, 192), (192, 256), (256, 192), (200, 200), (256, 192)]
+    images = [scene(60 + i, size).image for i, size in enumerate(sizes)]
+    together = grounder.find(images)
+    assert sum(map(len, together)) > 5
+    for image, found in zip(images, together, strict=True):
+        same(grounder.find([image])[0], found)
+
+
+def test_text_encoder_runs_once_per_caption(tiny_dino):
+    grounder = Grounder(tiny_dino, load_prompts(["white star", "black cross"]), RULES)
+    before = tiny_dino._memo.passes
+    for seed in range(3):
+        grounder.find([scene(seed).image, scene(seed + 1).image])
+    assert tiny_dino._memo.passes == before + 1
+
+
+def test_memo_changes_nothing(tiny_dino):
+    caption = tiny_dino.caption(PHRASES)
+    pixels = tiny_dino.prepare(scene(1).image)[None]
+    remembered = tiny_dino.score(pixels, caption)
+    remembered = tiny_dino.score(pixels, caption)
+    inner, memo = tiny_dino._model.model, tiny_dino._memo
+    inner.text_backbone = memo.encoder
+    try:
+        plain = tiny_dino.score(pixels, caption)
+    finally:
+        inner.text_backbone = memo
+    for one, two in zip(remembered, plain, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_caption_is_what_the_processor_writes(tiny_dino):
+    text = "red circle. blue square. green triangle."
+    expected = tiny_dino._tokenizer(text)["input_ids"]
+    caption = tiny_dino.caption(PHRASES[:3])
+    assert list(caption.token_ids) == expected
+    words = [tiny_dino._tokenizer.decode(caption.token_ids[a:b]) for a, b in caption.spans]
+    assert words == PHRASES[:3]
+
+
+@pytest.mark.parametrize("phrase", ["no. 5 sign", "t.v.", "what?", "a.b?c."])
+def test_separators_inside_a_phrase_do_not_break_it(tiny_dino, phrase):
+    caption = tiny_dino.caption(["red circle", phrase, "blue square"])
+    separators = tiny_dino._separators
+    for start, end in caption.spans:
+        assert end > start and not separators & set(caption.token_ids[start:end])
+    marks = [i for i, t in enumerate(caption.token_ids) if t in separators]
+    assert marks == [0, *(end for _, end in caption.spans), len(caption.token_ids) - 1]
+
+
+def test_a_phrase_of_nothing_is_refused(tiny_dino):
+    with pytest.raises(PromptError, match=r"phrase '\?\.\.': no letter or digit"):
+        Grounder(tiny_dino, load_prompts(["?.."]), RULES)
+
+
+def test_synonyms_share_a_class_and_say_which_phrase_found_it(tiny_dino):
+    classes = load_prompts(["round: purple cross, red circle", "blue square"])
+    grounder = Grounder(tiny_dino, classes, RULES)
+    hits = 0
+    for seed in range(80, 90):
+        drawn = scene(seed)
+        (found,) = grounder.find([drawn.image])
+        assert set(found.class_ids.tolist()) <= {0, 1}
+        for shown in drawn.objects:
+            if shown.phrase != "red circle":
+                continue
+            near = np.abs(found.boxes_xyxy - np.array(shown.box_xyxy)).max(1) < 10
+            assert near.sum() <= 1, "one object, two detections"
+            hits += any(found.phrases[i] == "red circle" for i in np.flatnonzero(near))
+    assert hits >= 3
+
+
+def test_negatives_speak_against_their_class(tiny_dino):
+    classes = ClassList((ClassSpec("cat", ("tabby", "kitten"), negatives=("dog",)),))
+    (chunk,) = Grounder(tiny_dino, classes, RULES)._chunks
+    assert chunk.phrases == ("tabby", "kitten", "dog")
+    boxes = torch.rand(4, 4)
+    scores = torch.tensor([[0.6, 0.2, 0.5], [0.2, 0.4, 0.5], [0.2, 0.4, 0.3], [0.0, 0.05, 0.0]])
+    found = _candidates(chunk, boxes, scores, RULES.floor)
+    assert found.scores.tolist() == pytest.approx([0.6, 0.4])
+    assert found.phrases == ["tabby", "kitten"]
+    assert torch.equal(found.boxes, boxes[[0, 2]])
+
+
+def test_long_lists_are_split_evenly_on_class_boundaries(tiny_dino):
+    names = [f"{c} {s}{i}" for i in range(6) for c in ("red", "blue") for s in ("circle", "square")]
+    names += [f"{w}: {w} a, {w} b, {w} c" for w in ("star", "cross", "ring")]
+    classes = load_prompts(names * 1 + [f"thing{i:03d}" for i in range(90)])
+    chunks = split_classes(tiny_dino, classes)
+    assert [i for chunk in chunks for i in chunk] == list(range(len(classes)))
+    cost = [
+        sum(len(tiny_dino.tokenize(p)) + 1 for i in chunk for p in classes.classes[i].phrases)
+        for chunk in chunks
+    ]
+    assert len(chunks) > 2
+    assert max(cost) <= tiny_dino.token_budget
+    assert min(cost[:-1]) > 0.85 * max(cost)
+    assert cost[-1] > 0.5 * max(cost)
+
+
+def test_split_lists_merge_to_the_right_classes(tiny_dino):
+    filler = [f"thing{i:03d}" for i in range(60)]
+    classes = load_prompts([PHRASES[0], PHRASES[1], *filler, *PHRASES[2:]])
+    grounder = Grounder(tiny_dino, classes, RULES)
+    assert len(grounder._chunks) > 1
+    right = total = 0
+    for seed in range(40, 50):
+        drawn = scene(seed)
+        (found,) = grounder.find([drawn.image])
+        for shown in drawn.objects:
+            total += 1
+            near = np.abs(found.boxes_xyxy - np.array(shown.box_xyxy)).max(1) < 10
+            names = {classes.names[i] for i in found.class_ids[near]}
+            right += shown.phrase in names
+    assert right >= 0.6 * total, f"{right} of {total}"
+
+
+def test_a_class_beyond_the_budget_is_refused(tiny_dino):
+    phrases = ", ".join(f"thing number {i}" for i in range(100))
+    with pytest.raises(PromptError, match="class 'x': its 100 phrases take"):
+        Grounder(tiny_dino, load_prompts([f"x: {phrases}"]), RULES)
+
+
+def test_one_object_under_two_names_is_one_detection(tiny_dino):
+    classes = load_prompts(["red circle", "circle", "red object"])
+    grounder = Grounder(tiny_dino, classes, RULES)
+    drawn = draw_still(7, (256, 256), combos=[("red", "circle")], min_objects=1, max_objects=1)
+    (found,) = grounder.find([drawn.image])
+    near = np.abs(found.boxes_xyxy - np.array(drawn.objects[0].box_xyxy)).max(1) < 10
+    assert near.sum() == 1
+    # The names it lost to are near it in score, and a class without rivals has all of its score.
+    assert 0 <= found.margins[near] < found.scores[near]
+    (alone,) = Grounder(tiny_dino, load_prompts(["red circle"]), RULES).find([drawn.image])
+    assert np.array_equal(alone.margins, alone.scores)
+
+
+def test_boxes_stay_inside_and_the_floor_holds(tiny_dino):
+    grounder = Grounder(tiny_dino, load_prompts(PHRASES), RULES)
+    for size in [(257, 131), (64, 64), (700, 90)]:
+        (found,) = grounder.find([scene(5, size).image])
+        if len(found):
+            assert found.boxes_xyxy.min() >= 0
+            assert (found.boxes_xyxy[:, 2:] <= np.array(size)).all()
+            assert found.scores.min() >= RULES.floor
+            assert (np.diff(found.scores) <= 0).all()
+
+
+def test_an_image_without_objects_gives_none(tiny_dino):
+    grounder = Grounder(tiny_dino, load_prompts(PHRASES), RULES)
+    (found,) = grounder.find([np.full((192, 192, 3), 120, np.uint8)])
+    assert len(found.scores[found.scores > 0.3]) == 0
+    assert found.boxes_xyxy.shape == (len(found), 4)
+
+
+def test_rules_name_what_is_out_of_range():
+    with pytest.raises(ConfigError, match=r"ground\.floor=1\.5: expected 0\.\.1"):
+        GroundRules(floor=1.5, pooling="mean", nms_iou=0.7, cross_class_iou=0.9, max_detections=1)
+    with pytest.raises(ConfigError, match=r"ground\.pooling=median: expected one of mean, max"):
+        GroundRules(floor=0.1, pooling="median", nms_iou=0.7, cross_class_iou=0.9, max_detections=1)

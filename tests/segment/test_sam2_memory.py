@@ -1,0 +1,179 @@
+"""Our tracker core against sam2's own video predictor: same weights, same prompts, same masks."""
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from annotate.segment.sam2 import upsample_masks
+from annotate.segment.sam2_memory import Sam2Memory
+from annotate.synthetic.clip import Clip
+
+FRAMES, SIZE_WH = 24, (160, 120)
+
+
+class Frames:
+    """What SAM2VideoPredictor needs of its frames: length and normalised pictures by index."""
+
+    def __init__(self, images, side: int) -> None:
+        from sam2.utils.transforms import SAM2Transforms
+
+        transform = SAM2Transforms(side, 0.0)
+        self._pixels = [transform(image) for image in images]
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self._pixels[index]
+
+
+@pytest.fixture(scope="module")
+def clip():
+    clip = Clip(321, SIZE_WH, objects=4, occluder=False)
+    return [clip.frame(t) for t in range(FRAMES)]
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_sam):
+    """sam2's video predictor around the weights of the tiny model."""
+    from hydra.utils import instantiate
+
+    from annotate.models.hub import fetch
+    from annotate.models.sam2_architecture import _MASK_DECODER
+    from annotate.models.sam2_checkpoint import SegmenterSource
+
+    source = SegmenterSource("embedded:tiny/segmenter", "sam2.1_tiny.pt", "sam2.1_tiny.yaml")
+    model = OmegaConf.load(fetch(source).folder / source.architecture).model
+    model._target_ = "sam2.sam2_video_predictor.SAM2VideoPredictor"
+    model.sam_mask_decoder_extra_args = _MASK_DECODER
+    model.binarize_mask_from_pts_for_mem_enc = True
+    built = instantiate(model)
+    built.load_state_dict(tiny_sam.model.state_dict())
+    return built.eval()
+
+
+def mask_of(scene, track_id: int) -> np.ndarray:
+    return next(o.mask for o in scene.objects if o.track_id == track_id)
+
+
+def visible(scene) -> list[int]:
+    return [o.track_id for o in scene.objects if o.area > 60]
+
+
+def theirs(predictor, clip, joins: dict[int, int], prompt: str) -> dict[int, dict[int, np.ndarray]]:
+    """frame -> object -> mask, objects joining at the frame given."""
+    h, w = clip[0].image.shape[:2]
+    state = {
+        "images": Frames([s.image for s in clip], predictor.image_size),
+        "num_frames": len(clip), "offload_video_to_cpu": False, "offload_state_to_cpu": False,
+        "video_height": h, "video_width": w, "device": torch.device("cpu"),
+        "storage_device": torch.device("cpu"), "point_inputs_per_obj": {}, "constants": {},
+        "mask_inputs_per_obj": {}, "cached_features": {},
+        "obj_id_to_idx": OrderedDict(), "obj_idx_to_id": OrderedDict(),
+        "obj_ids": [], "output_dict_per_obj": {}, "temp_output_dict_per_obj": {},
+        "frames_tracked_per_obj": {},
+    }  # fmt: skip
+    found: dict[int, dict[int, np.ndarray]] = {t: {} for t in range(len(clip))}
+    starts = sorted(set(joins.values()))
+    for start, end in zip(starts, [*starts[1:], len(clip) - 1], strict=True):
+        for track_id, joined in joins.items():
+            if joined == start:
+                mask = mask_of(clip[start], track_id)
+                if prompt == "mask":
+                    predictor.add_new_mask(state, start, track_id, mask)
+                else:
+                    ys, xs = np.nonzero(mask)
+                    box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
+                    predictor.add_new_points_or_box(state, start, track_id, box=box)
+        for t, ids, logits in predictor.propagate_in_video(
+            state, start_frame_idx=start, max_frame_num_to_track=end - start
+        ):
+            found[t] = {i: (m[0] > 0).numpy() for i, m in zip(ids, logits, strict=True)}
+    return found
+
+
+def ours(memory: Sam2Memory, clip, joins: dict[int, int], prompt: str):
+    bank = memory.bank(max_anchors=8)
+    found: dict[int, dict[int, np.ndarray]] = {}
+    for t, scene in enumerate(clip):
+        embedding = memory.image.embed(scene.image)
+        size_hw = scene.image.shape[:2]
+        known = [i for i, joined in joins.items() if joined < t]
+        new = [i for i, joined in joins.items() if joined == t]
+        found[t] = {}
+        if known:
+            carried = memory.carry(embedding, bank, known, t)
+            features = memory.encode(embedding, carried.logits, carried.present, prompted=False)
+            bank.remember(t, known, features, carried.pointers)
+            masks = upsample_masks(carried.logits, size_hw).numpy()
+            found[t] |= dict(zip(known, masks, strict=True))
+        if new:
+            masks = torch.from_numpy(np.stack([mask_of(scene, i) for i in new]))
+            if prompt == "mask":
+                seeded = memory.seed_masks(embedding, masks)
+            else:
+                from annotate.data.geometry import mask_boxes
+
+                seeded = memory.seed_boxes(embedding, torch.from_numpy(mask_boxes(masks.numpy())))
+            features = memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
+            for row, i in enumerate(new):
+                bank.anchor(i, t, features[row], seeded.pointers[row])
+    return found
+
+
+@pytest.mark.parametrize("prompt, cache", [("mask", 8 * 2**20), ("box", 8 * 2**20), ("mask", 1)])
+def test_masks_equal_those_of_sam2s_video_predictor(
+    tiny_sam, predictor, clip, prompt, cache, monkeypatch
+):
+    monkeypatch.setattr("annotate.segment.sam2_memory.CPU_CACHE", cache)
+    first = visible(clip[0])[:2]
+    late = [i for i in visible(clip[6]) if i not in first][:2]
+    assert len(first) == 2 and late
+    joins = {first[0]: 0, first[1]: 0, **dict.fromkeys(late[:1], 6), **dict.fromkeys(late[1:], 9)}
+    expected = theirs(predictor, clip, joins, prompt)
+    found = ours(Sam2Memory(tiny_sam), clip, joins, prompt)
+    ious = []
+    for t in range(FRAMES):
+        for i, joined in joins.items():
+            if t > joined:
+                mine, other = found[t][i], expected[t][i]
+                union = (mine | other).sum()
+                ious.append((mine & other).sum() / union if union else 1.0)
+    assert len(ious) > 50
+    assert np.mean(ious) >= 0.99, np.mean(ious)
+
+
+def test_an_object_is_not_touched_by_who_shares_its_pass(tiny_sam, clip):
+    memory = Sam2Memory(tiny_sam)
+    first = visible(clip[0])[:2]
+    late = [i for i in visible(clip[6]) if i not in first][:1]
+    joins = {first[0]: 0, first[1]: 0, late[0]: 6}
+    together = ours(memory, clip[:14], joins, "mask")
+    for i, joined in joins.items():
+        alone = ours(memory, clip[:14], {i: joined}, "mask")
+        for t in range(joined + 1, 14):
+            assert (together[t][i] ^ alone[t][i]).sum() <= 2
+
+
+def test_memory_holds_what_attention_reaches_and_no_more(tiny_sam, clip):
+    memory = Sam2Memory(tiny_sam)
+    bank = memory.bank(max_anchors=2)
+    embedding = memory.image.embed(clip[0].image)
+    masks = torch.from_numpy(np.stack([o.mask for o in clip[0].objects[:2]]))
+    seeded = memory.seed_masks(embedding, masks)
+    features = memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
+    for row in (0, 1):
+        bank.anchor(row, 0, features[row], seeded.pointers[row])
+    for t in range(1, 40):
+        carried = memory.carry(embedding, bank, [0, 1], t)
+        encoded = memory.encode(embedding, carried.logits, carried.present, prompted=False)
+        bank.remember(t, [0, 1], encoded, carried.pointers)
+        bank.anchor(0, t, encoded[0], carried.pointers[0])
+    assert [m.time for m in bank.moments] == list(range(25, 40))
+    assert sum(m.features is not None for m in bank.moments) == 6
+    assert [a.time for a in bank.anchors[0]] == [0, 39]
+    bank.forget(1)
+    assert 1 not in bank.anchors and all(1 not in m.rows for m in bank.moments)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from annotate.config.build import build_pipeline
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand
 from annotate.data.types import Frame, FrameRecord, Image, Item
@@ -16,6 +16,7 @@ from annotate.decode.image import read_image
 from annotate.decode.video import open_video
 from annotate.discover.class_list import load_prompts
 from annotate.record.run_folder import Run
+from annotate.runner.build import build_pipeline
 from annotate.runner.job import annotate_dataset
 
 
@@ -65,8 +66,8 @@ class Annotator:
 def _settings(prompts: str | Path | Sequence[str], overrides: dict[str, Any]) -> AnnotateCommand:
     argv = [f"{key.replace('__', '.')}={_grammar(value)}" for key, value in overrides.items()]
     settings = typed(compose(argv, "config"), AnnotateCommand)
-    settings.prompts = str(prompts) if isinstance(prompts, (str, Path)) else list(prompts)
-    return settings
+    given = str(prompts) if isinstance(prompts, (str, Path)) else list(prompts)
+    return replace(settings, prompts=given)
 
 
 def _grammar(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -18,16 +18,13 @@ from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand
 from annotate.data.types import Image
 from annotate.discover.class_list import load_prompts
-from annotate.ground.grounding_dino import GroundingDino
-from annotate.ground.select import Grounder, GroundRules
+from annotate.ground.select import Detector
 from annotate.models import sam2_architecture
-from annotate.models.devices import choose_device
 from annotate.models.hub import fetch
-from annotate.models.sam2_checkpoint import SegmenterSource, load_sam2
-from annotate.models.transformers_checkpoint import GrounderSource, load_grounding_dino
-from annotate.segment.finishing import SegmentRules
-from annotate.segment.sam2 import Sam2Image
-from annotate.track.matching import TrackRules
+from annotate.runner.build import make_models
+from annotate.runner.pipeline import Pipeline
+from annotate.segment.base import Segmenter
+from annotate.segment.sam2 import Sam2
 
 T = TypeVar("T")
 
@@ -37,45 +34,37 @@ class Models:
     """Everything a row of a table is made with; the settings are those of `models=tiny`."""
 
     settings: AnnotateCommand
-    grounder: Grounder
-    sam: Sam2Image
+    detector: Detector
+    segmenter: Segmenter
     predictor: Any  # sam2's SAM2VideoPredictor
-    segment_rules: SegmentRules
-    track_rules: TrackRules
+
+    def pipeline(self, detector: Any | None = None, *, every: int = 1) -> Pipeline:
+        """The package's own way with them, or with another detector in the place of theirs."""
+        return Pipeline(
+            detector or self.detector,
+            self.segmenter,
+            segment=self.settings.segment,
+            track=self.settings.track,
+            every=every,
+            batch=1,
+        )
 
 
 def load_tiny(classes: Sequence[str], *, device: str) -> Models:
     """The embedded models under the shipped settings."""
     asked = ["dataset=.", "models=tiny", f"device={device}", f"prompts=[{','.join(classes)}]"]
     settings = typed(compose(asked, "config"), AnnotateCommand)
-    chosen = choose_device(settings.device)
-    ground, segment = settings.ground, settings.segment
-    dino, processor, _ = load_grounding_dino(GrounderSource(ground.model, ground.revision), chosen)
-    source = SegmenterSource(
-        segment.model, segment.checkpoint, segment.architecture, segment.revision
-    )
-    weights, _ = load_sam2(source, chosen)
-    grounder = Grounder(
-        GroundingDino(dino, processor, device=chosen, pooling=ground.pooling),
-        load_prompts(settings.prompts),
-        rules(GroundRules, ground),
-    )
+    grounder, segmenter = make_models(settings)
+    grounder.load(load_prompts(settings.prompts))
+    segmenter.load()
+    assert isinstance(segmenter, Sam2) and segmenter.memory is not None
+    source = segmenter.source
     return Models(
         settings=settings,
-        grounder=grounder,
-        sam=Sam2Image(weights, device=chosen),
-        predictor=sam2_predictor(source.yaml(fetch(source).folder), weights),
-        segment_rules=rules(SegmentRules, segment),
-        track_rules=rules(TrackRules, settings.track),
+        detector=Detector(grounder, settings.ground),
+        segmenter=segmenter,
+        predictor=sam2_predictor(source.yaml(fetch(source).folder), segmenter.memory.model),
     )
-
-
-def rules(kind: type[T], settings: Any) -> T:
-    """The rules of a stage from its settings, which hold more than that."""
-    assert is_dataclass(kind)
-    given = asdict(settings)
-    made: T = kind(**{f.name: given[f.name] for f in fields(kind)})
-    return made
 
 
 def sam2_predictor(architecture: Path, model: torch.nn.Module) -> Any:

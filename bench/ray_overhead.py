@@ -22,12 +22,12 @@ import torch
 from PIL import Image as PilImage
 from scipy.stats import quantile_test
 
-from annotate.config.build import build_worker
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand
 from annotate.discover import fingerprints, listing
 from annotate.discover.class_list import load_prompts
 from annotate.record.run_folder import Run
+from annotate.runner.build import build_worker
 from annotate.runner.units import Step, Unit, cut
 from annotate.synthetic.still import draw_still
 
@@ -135,7 +135,7 @@ def work(executor: Any, asked: AnnotateCommand, data: Path, out: Path) -> Callab
     """A run into an empty folder, still to be called with `on_step`."""
     found = listing.discover(str(data))
     units: list[Unit] = cut(found.items, asked.runner.part_items)
-    seen = {item.name: fingerprints.stamp(item) for item in found.items}
+    seen = {item.name: fingerprints.fingerprint(item) for item in found.items}
     run = Run(out, data, load_prompts(PROMPTS))
     run.records_dir.mkdir(parents=True)
     return lambda on_step: executor.run(units, run, seen, on_step)

@@ -18,7 +18,10 @@ from annotate.data.geometry import encode_masks, mask_boxes
 from annotate.data.types import ClassList, ClassSpec, FrameRecord, Instance, Rle
 from annotate.record import parquet
 from annotate.record.run_folder import Run
-from annotate.review import __main__
+from annotate.review.build import build
+from annotate.review.dataset import connect
+from annotate.review.pull import pull
+from annotate.review.rules import ReviewRules
 
 HW = (720, 1280)  # px
 INSTANCES = 5  # per still
@@ -31,13 +34,13 @@ def main() -> None:
     stills = parser.parse_args().stills
     with tempfile.TemporaryDirectory() as folder:
         run = _run(Path(folder) / "bench-review", stills)
-        rules = __main__.ReviewRules("bench-review", 0.3, {}, 0, False, None)
-        __main__.connect()
+        rules = ReviewRules("bench-review", 0.3, {}, 0, False, None)
+        connect()
         print(f"{'before':8} {_peak_mb():5.0f} MB")
         for name, step in (
-            ("build", __main__.build),
-            ("again", __main__.build),
-            ("pull", __main__.pull),
+            ("build", build),
+            ("again", build),
+            ("pull", pull),
         ):
             start, busy = time.perf_counter(), time.process_time()
             found = step(run, rules)

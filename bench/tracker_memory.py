@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 
 from annotate.data.types import Frame, Item
-from annotate.runner.pipeline import Pipeline, VideoRules
 from annotate.synthetic.clip import Clip
 from bench.clips import FIRST_SEED
 from bench.models import load_tiny
@@ -57,13 +56,9 @@ def main() -> None:
     models = load_tiny(
         sorted({track.phrase for clip in clips for track in clip.tracks}), device=options.device
     )
-    video = Pipeline(
-        models.grounder,
-        models.sam,
-        models.segment_rules,
-        VideoRules(every=options.every, batch=1, track=models.track_rules),
-    ).video(long_video(options.frames))
-    cuda = models.sam.device.type == "cuda"
+    pipeline = models.pipeline(every=options.every)
+    video = pipeline.video(long_video(options.frames))
+    cuda = pipeline.device.type == "cuda"
     print(f"before the first frame: {peak_mib():.0f} MiB\n")
     print("| frames | peak, MiB | on the GPU, MiB | masks so far | frames / s |")
     print("|---|---|---|---|---|")

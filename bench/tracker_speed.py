@@ -23,9 +23,11 @@ from annotate.data.types import Image
 from annotate.models import sam2_architecture
 from annotate.models.devices import choose_device
 from annotate.models.hub import fetch
-from annotate.models.sam2_checkpoint import SegmenterSource, load_sam2
-from annotate.segment.sam2 import Sam2Image, upsample_masks
-from annotate.segment.sam2_memory import Sam2Memory
+from annotate.models.layouts import SegmenterSource, packaged_architecture
+from annotate.models.sam2_checkpoint import load_sam2
+from annotate.segment.finishing import upsample_masks
+from annotate.segment.sam2.image import Sam2Image
+from annotate.segment.sam2.memory import Sam2Memory
 from bench.models import sam2_predictor, sam2_state
 
 SIZE_HW = (480, 640)
@@ -128,7 +130,7 @@ def load(kind: str, device: torch.device) -> tuple[torch.nn.Module, Any]:
         source = SegmenterSource("embedded:tiny/segmenter", "sam2.1_tiny.pt", "sam2.1_tiny.yaml")
         model, _ = load_sam2(source, device)
         return model, sam2_predictor(source.yaml(fetch(source).folder), model)
-    architecture = sam2_architecture.packaged_architecture(FULL_SIZE)
+    architecture = packaged_architecture(FULL_SIZE)
     assert architecture is not None
     torch.manual_seed(0)
     model = sam2_architecture.build(architecture).to(device)

@@ -25,6 +25,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,8 +42,8 @@ from annotate.evaluate.tracking import (
     combine,
     count_video,
 )
-from annotate.runner.pipeline import Pipeline, VideoRules
-from annotate.segment.sam2 import Embedding, Sam2Image, upsample_masks
+from annotate.segment.base import Segmenter
+from annotate.segment.finishing import upsample_masks
 from annotate.synthetic.canvas import Scene
 from bench.clips import CLIPS, BenchClip, phrases, truth
 from bench.models import Models, load_tiny, sam2_state
@@ -106,12 +107,7 @@ def detect_every(models: Models, images: Sequence[Image], find: Finder) -> Label
 
 def ours(models: Models, images: Sequence[Image], find: Finder, every: int) -> Labels:
     """The package's own way."""
-    pipeline = Pipeline(
-        _Grounder(find),  # type: ignore[arg-type]  # what a Grounder does, by way of `find`
-        models.sam,
-        models.segment_rules,
-        VideoRules(every=every, batch=1, track=models.track_rules),
-    )
+    pipeline = models.pipeline(_Detector(find), every=every)
     item = Item("clip", Path("clip"), "video")
     video = pipeline.video(Frame(item, image, t) for t, image in enumerate(images))
     records = video.settled(list(video.drafts()))
@@ -130,28 +126,35 @@ FROM_TEXT, FROM_BOXES, FROM_MASKS = "text", "true boxes", "true masks"
 
 
 @dataclass(frozen=True, slots=True)
-class _Grounder:
+class _Detector:
     find: Finder
 
 
-class TrueMasks(Sam2Image):
+class TrueMasks(Segmenter):
     """The segmenter, but its boxes become the masks of the truth, as fine as its logits are."""
 
-    def __init__(self, sam: Sam2Image, scenes: Scenes) -> None:
-        super().__init__(sam.model, device=sam.device)
-        self._scenes = scenes
+    has_memory = True
+
+    def __init__(self, segmenter: Segmenter, scenes: Scenes) -> None:
+        self._segmenter, self._scenes = segmenter, scenes
+        self.memory = segmenter.memory
         self._seen: Scene | None = None
 
-    def embed(self, image: Image) -> Embedding:
-        self._seen = self._scenes[id(image)]
-        return super().embed(image)
+    def load(self) -> None:
+        """Its segmenter is."""
 
-    def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
+    def embed(self, images: Sequence[Image]) -> list[Any]:
+        (image,) = images
+        self._seen = self._scenes[id(image)]
+        return self._segmenter.embed(images)
+
+    def decode(self, embedding: Any, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
         assert self._seen is not None and len(self._seen.objects) == len(boxes_k4)
         masks = torch.from_numpy(np.stack([o.mask for o in self._seen.objects])).float()
         size_hw = embedding.high_res[0].shape[-2:]
         shares = functional.interpolate(masks[:, None], size_hw, mode="area")[:, 0]
-        return (shares.to(self.device) - 0.5) * 20, torch.ones(len(boxes_k4), device=self.device)
+        device = embedding.features.device
+        return (shares.to(device) - 0.5) * 20, torch.ones(len(boxes_k4), device=device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ def from_text(models: Models) -> Finder:
     """The grounder; of what it finds, the baselines know only what counts."""
 
     def find(images: Sequence[Image]) -> list[Detections]:
-        return [_sure(found, models.settings.threshold) for found in models.grounder.find(images)]
+        return [_sure(found, models.settings.threshold) for found in models.detector.find(images)]
 
     return find
 
@@ -192,9 +195,9 @@ def measure_clip(
     expected = [truth(scene, classes) for scene in scenes]
     by_image = {id(image): scene for image, scene in zip(images, scenes, strict=True)}
     true_boxes = from_truth(by_image, classes)
-    true_masks = replace(models, sam=TrueMasks(models.sam, by_image))
+    true_masks = replace(models, segmenter=TrueMasks(models.segmenter, by_image))
     for name in methods:
-        text = from_text(models) if name in BASELINES else models.grounder.find
+        text = from_text(models) if name in BASELINES else models.detector.find
         ways = [(FROM_TEXT, text, models), (FROM_BOXES, true_boxes, models)]
         if name not in BASELINES:
             ways.append((FROM_MASKS, true_boxes, true_masks))
@@ -232,9 +235,9 @@ def _segment(models: Models, image: Image, found: Detections) -> geometry.Masks:
     """Masks (n, h, w) of the boxes of one frame."""
     if not len(found):
         return np.zeros((0, *image.shape[:2]), bool)
-    embedding = models.sam.embed(image)
-    logits, _ = models.sam.decode(embedding, torch.from_numpy(found.boxes_xyxy))
-    masks: geometry.Masks = upsample_masks(logits, embedding.size_hw).cpu().numpy()
+    (embedding,) = models.segmenter.embed([image])
+    logits, _ = models.segmenter.decode(embedding, torch.from_numpy(found.boxes_xyxy))
+    masks: geometry.Masks = upsample_masks(logits, image.shape[:2]).cpu().numpy()
     return masks
 
 

@@ -12,47 +12,82 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, cast
+from typing import IO, Annotated, Any, Literal, cast
 
 from pycocotools import mask as coco_mask
+from pydantic import FiniteFloat
 
-from annotate.data.selection import Tally
+from annotate.data.checks import within
 from annotate.data.types import FrameRecord, Instance
-from annotate.record.run_folder import Run
-from exporters.options import ExportOptions
-from exporters.pictures import Layout, Picture, pictures
+from exporters.base import Exporter
+from exporters.pictures import Picture, Pictures
 from exporters.polygons import coco_polygons
 
 
-def write(run: Run, options: ExportOptions, folder: Path) -> Tally:
-    """Write the export into an empty folder; memory does not grow with the run."""
-    tally = Tally()
-    images = annotations = 0
-    video_ids: dict[str, int] = {}
-    with ExitStack() as stack:
-        documents = {
-            split: stack.enter_context(_document(folder / _file_name(split), run.classes.names))
-            for split in options.split or ("",)
-        }
-        for picture in pictures(run, options, Layout(), folder / "images", tally):
-            images += 1
-            document = documents[picture.split]
-            image = _image(picture, images)
-            if picture.record.media == "video":
-                image |= _place_in_video(picture.record, video_ids, document)
-            document.images.add(image)
-            for instance in picture.instances:
-                annotations += 1
-                annotation = _annotation(instance, annotations, images, options)
+class Coco(Exporter):
+    """`masks` as polygons, or as exact run lengths (rle).
+
+    `tolerance` is how far a polygon may leave the mask's edge, in px.
+    """
+
+    def __init__(
+        self,
+        *,
+        masks: Literal["polygons", "rle"],
+        tolerance: Annotated[FiniteFloat, within(0)],
+    ) -> None:
+        self.masks, self.tolerance = masks, tolerance
+
+    def write(self, pictures: Pictures, folder: Path) -> Mapping[str, int]:
+        """Write `instances.json`, or one for each split; memory does not grow with the run."""
+        images = annotations = 0
+        video_ids: dict[str, int] = {}
+        names = pictures.classes.names
+        with ExitStack() as stack:
+            documents = {
+                split: stack.enter_context(_document(folder / _file_name(split), names))
+                for split in pictures.splits or ("",)
+            }
+            for picture in pictures:
+                images += 1
+                document = documents[picture.split]
+                image = _image(picture, images)
                 if picture.record.media == "video":
-                    annotation["track_id"] = instance.track_id
-                document.annotations.add(annotation)
-    return tally
+                    image |= _place_in_video(picture.record, video_ids, document)
+                document.images.add(image)
+                for instance in picture.instances:
+                    annotations += 1
+                    annotation = self._annotation(instance, annotations, images)
+                    if picture.record.media == "video":
+                        annotation["track_id"] = instance.track_id
+                    document.annotations.add(annotation)
+        return {}
+
+    def _annotation(self, instance: Instance, annotation_id: int, image_id: int) -> dict[str, Any]:
+        h, w = instance.mask.size_hw
+        rle = {"size": [h, w], "counts": instance.mask.counts}
+        if self.masks == "rle":
+            segmentation: Any = rle
+        else:
+            segmentation = coco_polygons(instance.mask, self.tolerance)
+        return {
+            "id": annotation_id,
+            "image_id": image_id,
+            "category_id": instance.class_id + 1,
+            "segmentation": segmentation,
+            "area": int(cast(Any, coco_mask.area(rle))),
+            "bbox": [int(v) for v in cast(Any, coco_mask.toBbox(rle))],
+            "iscrowd": 0,
+            "score": instance.score,
+            "mask_score": instance.mask_score,
+            "phrase": instance.phrase,
+            "instance_id": instance.instance_id,
+        }
 
 
 @dataclass(slots=True)
@@ -126,30 +161,6 @@ def _place_in_video(
             }
         )
     return {"video_id": video_ids[record.item], "frame_index": record.frame_index}
-
-
-def _annotation(
-    instance: Instance, annotation_id: int, image_id: int, options: ExportOptions
-) -> dict[str, Any]:
-    h, w = instance.mask.size_hw
-    rle = {"size": [h, w], "counts": instance.mask.counts}
-    if options.coco_masks == "rle":
-        segmentation: Any = rle
-    else:
-        segmentation = coco_polygons(instance.mask, options.polygon_tolerance)
-    return {
-        "id": annotation_id,
-        "image_id": image_id,
-        "category_id": instance.class_id + 1,
-        "segmentation": segmentation,
-        "area": int(cast(Any, coco_mask.area(rle))),
-        "bbox": [int(v) for v in cast(Any, coco_mask.toBbox(rle))],
-        "iscrowd": 0,
-        "score": instance.score,
-        "mask_score": instance.mask_score,
-        "phrase": instance.phrase,
-        "instance_id": instance.instance_id,
-    }
 
 
 def _file_name(split: str) -> str:

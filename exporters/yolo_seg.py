@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import yaml
+from pydantic import FiniteFloat
 
-from annotate.data.selection import Tally
+from annotate.data.checks import within
 from annotate.data.types import Instance
-from annotate.record.run_folder import Run
-from exporters.options import ExportOptions
-from exporters.pictures import Layout, pictures
+from exporters.base import Exporter
+from exporters.pictures import Layout, Pictures
 from exporters.polygons import joined_ring
 
 UNSPLIT = "train"
@@ -27,24 +27,37 @@ MIN_SIDE_PX = 10  # Ultralytics calls smaller pictures corrupt
 LOGGER = logging.getLogger(__name__)
 
 
-def write(run: Run, options: ExportOptions, folder: Path) -> Tally:
-    """Write the export into an empty folder; memory does not grow with the run."""
-    tally = Tally()
-    splits = list(options.split) or [UNSPLIT]
-    for split in splits:
-        (folder / "images" / split).mkdir(parents=True)
-        (folder / "labels" / split).mkdir(parents=True)
+class YoloSeg(Exporter):
+    """`tolerance` is how far a ring may leave the mask's edge, in px."""
+
     layout = Layout(labelled=True, unsplit=UNSPLIT, min_side_px=MIN_SIDE_PX)
-    for picture in pictures(run, options, layout, folder / "images", tally):
-        label = folder / "labels" / PurePosixPath(picture.name).with_suffix(".txt")
-        label.parent.mkdir(parents=True, exist_ok=True)
-        with label.open("w", encoding="ascii", newline="\n") as file:
-            file.writelines(_line(i, options.polygon_tolerance) for i in picture.instances)
-    filled = [s for s in splits if tally.images[s if options.split else ""]]
-    data = _data_yaml(run.classes.names, filled or splits, options.split)
-    text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
-    (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
-    return tally
+
+    def __init__(self, *, tolerance: Annotated[FiniteFloat, within(0)]) -> None:
+        self.tolerance = tolerance
+
+    def write(self, pictures: Pictures, folder: Path) -> Mapping[str, int]:
+        """Write labels and `data.yaml`; memory does not grow with the run.
+
+        There is no place in them for the tracks of videos.
+        """
+        splits = pictures.splits or (UNSPLIT,)
+        for split in splits:
+            (pictures.images_dir / split).mkdir(parents=True)
+            (folder / "labels" / split).mkdir(parents=True)
+        taken: set[str] = set()
+        tracked = 0
+        for picture in pictures:
+            label = folder / "labels" / PurePosixPath(picture.name).with_suffix(".txt")
+            label.parent.mkdir(parents=True, exist_ok=True)
+            with label.open("w", encoding="ascii", newline="\n") as file:
+                file.writelines(_line(i, self.tolerance) for i in picture.instances)
+            taken.add(picture.split or UNSPLIT)
+            tracked += sum(i.track_id > 0 for i in picture.instances)
+        filled = [s for s in splits if s in taken] or list(splits)
+        data = _data_yaml(pictures.classes.names, filled, pictures.shares)
+        text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
+        (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
+        return {"track id": tracked} if tracked else {}
 
 
 def _line(instance: Instance, tolerance_px: float) -> str:

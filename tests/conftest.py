@@ -1,28 +1,47 @@
 """The embedded tiny models, loaded once for the whole suite."""
 
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
-from annotate.ground.grounding_dino import GroundingDino
-from annotate.models.sam2_checkpoint import SegmenterSource, load_sam2
-from annotate.models.transformers_checkpoint import GrounderSource, load_grounding_dino
-from annotate.segment.sam2 import Sam2Image
+from annotate.ground.grounding_dino.scorer import PhraseScorer
+from annotate.models.layouts import GrounderSource
+from annotate.models.transformers_checkpoint import load_grounding_dino
+from annotate.segment.sam2 import Sam2
+from annotate.segment.sam2.image import Sam2Image
 
+pytest_plugins = ["tests.stores"]  # its fixtures are asked for from several rooms
+
+ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="session")
-def tiny_dino() -> GroundingDino:
+def tiny_dino() -> PhraseScorer:
     model, processor, _ = load_grounding_dino(GrounderSource("embedded:tiny/grounder"), CPU)
-    return GroundingDino(model, processor, device=CPU, pooling="mean")
+    return PhraseScorer(model, processor, device=CPU, pooling="mean")
 
 
 @pytest.fixture(scope="session")
-def tiny_sam() -> Sam2Image:
-    source = SegmenterSource("embedded:tiny/segmenter", "sam2.1_tiny.pt", "sam2.1_tiny.yaml")
-    return Sam2Image(load_sam2(source, CPU)[0], device=CPU)
+def tiny_segmenter() -> Sam2:
+    segmenter = Sam2(
+        model="embedded:tiny/segmenter",
+        revision=None,
+        checkpoint="sam2.1_tiny.pt",
+        architecture="sam2.1_tiny.yaml",
+        device="cpu",
+    )
+    segmenter.load()
+    return segmenter
+
+
+@pytest.fixture(scope="session")
+def tiny_sam(tiny_segmenter: Sam2) -> Sam2Image:
+    return tiny_segmenter.memory.image
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +75,15 @@ def demo_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = ["models=tiny", "video.stride=3", "contact_sheet=false"]
     annotate_dataset(typed(compose([*argv, *more], "config"), AnnotateCommand))
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds nothing but the unpacked wheel."""
+    built = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(built), "."]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(built / "site")
+    return built / "site"

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from annotate.models import sam2_architecture
+from annotate.models.layouts import packaged_architecture
 
 SEGMENTER_YAML = "configs/sam2.1/sam2.1_hiera_t.yaml"
 SEGMENTER_FILE = "sam2.1_hiera_tiny.pt"
@@ -114,7 +115,7 @@ def write_grounder(folder: Path) -> None:
 def write_segmenter(folder: Path) -> None:
     """A SAM 2.1 Hiera tiny checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    architecture = sam2_architecture.packaged_architecture(SEGMENTER_YAML)
+    architecture = packaged_architecture(SEGMENTER_YAML)
     assert architecture is not None
     torch.manual_seed(0)
     torch.save(

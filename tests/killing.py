@@ -21,12 +21,12 @@ from pathlib import Path
 import torch
 from PIL import Image as PilImage
 
-from annotate.config.build import build_worker
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand
 from annotate.discover.class_list import load_prompts
 from annotate.report.video_writer import VideoWriter
 from annotate.runner import job
+from annotate.runner.build import build_worker
 from annotate.synthetic.clip import Clip
 from annotate.synthetic.still import draw_still
 from tests.faults.sitecustomize import watch_changes

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import psutil
 
-from annotate.config.build import build_worker
 from annotate.discover.class_list import load_prompts
-from annotate.discover.fingerprints import stamp
+from annotate.discover.fingerprints import fingerprint
 from annotate.discover.listing import discover
 from annotate.record.run_folder import Run
 from annotate.runner import job
+from annotate.runner.build import build_worker
 from annotate.runner.ray_executor import NONE_LEFT
 from annotate.runner.units import cut
 from tests.faults.sitecustomize import watch_changes
@@ -120,7 +120,7 @@ def changes_of_a_unit(work: Path, *, stills: int, clips: int) -> int:
         count += 1
 
     watch_changes(str(run.path), on_change)
-    worker.do(unit, run, {i.name: stamp(i) for i in unit.items}, lambda step: None)
+    worker.do(unit, run, {i.name: fingerprint(i) for i in unit.items}, lambda step: None)
     return count
 
 

@@ -1,4 +1,4 @@
-"""The pictures of docs/__main__.md: `python -m tests.review_pictures RUN` writes docs/review_*.png.
+"""The pictures of docs/review.md: `python -m tests.review_pictures RUN` writes docs/review_*.png.
 
 Needs chromium and the database that review needs, and leaves one tag on the demo in it.
 """
@@ -11,7 +11,9 @@ from pathlib import Path
 from PIL import Image as PilImage
 
 from annotate.record.run_folder import Run
-from annotate.review import __main__
+from annotate.review.app import open_app
+from annotate.review.build import build
+from annotate.review.rules import ReviewRules
 from tests import app_page
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -21,12 +23,12 @@ PAINTED_MS = 8_000  # until masks are painted, on busy cores
 def main() -> None:
     """Build the run's datasets and take the pictures."""
     run = Run.open(sys.argv[1])
-    rules = __main__.ReviewRules(None, 0.3, {}, 0, True, None)
-    datasets = {dataset.kind: dataset for dataset in __main__.build(run, rules)}
+    rules = ReviewRules(None, 0.3, {}, 0, True, None)
+    datasets = {dataset.kind: dataset for dataset in build(run, rules)}
     first = max(datasets["stills"].samples(), key=lambda sample: float(sample["doubt"]))
     with app_page.app_server() as port:
         address = f"http://127.0.0.1:{port}"
-        session = datasets["stills"].open_app(port=port)
+        session = open_app(datasets["stills"], port=port)
         with app_page.app_page(address) as app:
             app.wait_for_samples()
             _save(app, "queue")
@@ -43,7 +45,7 @@ def main() -> None:
             ).first.click()
             _save(app, "edit")
         session.close()
-        session = datasets["videos"].open_app(port=port)
+        session = open_app(datasets["videos"], port=port)
         with app_page.app_page(address) as app:
             app.wait_for_samples()
             app.open(0)

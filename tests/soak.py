@@ -19,12 +19,12 @@ import psutil
 import torch
 from PIL import Image as PilImage
 
-from annotate.config.build import build_worker
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand
 from annotate.discover.class_list import load_prompts
 from annotate.report.video_writer import VideoWriter
 from annotate.runner import job
+from annotate.runner.build import build_worker
 from annotate.runner.units import Step
 from annotate.runner.worker import Worker
 from annotate.synthetic.clip import Clip

@@ -2,24 +2,9 @@
 
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds nothing but the unpacked wheel."""
-    built = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(built), "."]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = built.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(built / "site")
-    return built / "site"
 
 
 def test_it_ships_what_it_needs_and_nothing_else(site):

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from annotate.config import schema
+from annotate.config.settings import (
+    AnnotateCommand,
+    ExportSettings,
+    GroundSettings,
+    SegmentSettings,
+)
+from annotate.config.shipped import conf_dir
+from annotate.config.target import KEY as TARGET
+from annotate.config.target import Target
 from annotate.errors import ConfigError
 
 T = TypeVar("T")
@@ -22,61 +34,93 @@ T = TypeVar("T")
 # Values of these keys are taken as they stand: a path may hold blanks, brackets or quotes that
 # Hydra's grammar would read as syntax.
 _PATH_KEYS = ("prompts", "out", "run", "against", "truth", "gates.truth", "mapping", "suggest")
+_ROLES = {"ground": ("grounder", GroundSettings), "segment": ("segmenter", SegmentSettings)}
+_GROUPS = ("dataset", "ground", "segment", "track", "models")
+_FORMATS = "annotate.formats"  # entry points of packages that bring formats
 
 
-def conf_dir() -> Path:
-    """The shipped configs: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A config as plain values, and the folders that `--config-dir` named."""
+
+    values: dict[str, Any]
+    folders: tuple[str, ...]
 
 
-def compose(argv: Sequence[str], config_name: str) -> DictConfig:
+def compose(argv: Sequence[str], config_name: str) -> Composed:
     """Compose a config from `key=value` arguments (Hydra's grammar) and an optional `--config-dir`.
 
     Raises ConfigError with one line that names the key. `--help` prints the config and exits.
     """
     overrides, config_dirs, show = _split_arguments(argv)
-    overrides, taken = _take_paths(_expand_shorthands(overrides, config_dirs))
+    places = [conf_dir(), *map(Path, config_dirs)]
+    overrides, taken = _take_paths(list(_expanded(overrides, places)))
     if config_dirs:
-        places = ",".join(f"'file://{Path(d).resolve().as_posix()}'" for d in config_dirs)
-        overrides.append(f"hydra.searchpath=[{places}]")
+        listed = ",".join(f"'file://{Path(d).resolve().as_posix()}'" for d in config_dirs)
+        overrides.append(f"hydra.searchpath=[{listed}]")
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="annotate"):
             config = hydra_compose(config_name, overrides=overrides)
         for key, value in taken.items():
-            OmegaConf.update(config, key, value)
+            OmegaConf.update(config, key, value, force_add=True)
+        values: Any = OmegaConf.to_container(config, resolve=True)
     except OverrideParseException as error:
-        raise ConfigError(f"{error.override}: {_one_line(error)}") from error
+        raise ConfigError(f"{error.override.lstrip('+')}: {_one_line(error)}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
     if show:
-        print(show_config(config, config_name))
+        print(_help(values, config_name))
         sys.exit(0)
-    return config
+    return Composed(values, tuple(str(Path(d).resolve()) for d in config_dirs))
 
 
-def typed(config: DictConfig, schema: type[T]) -> T:
-    """The composed config as plain dataclasses; ConfigError names a missing or ill-typed key."""
-    try:
-        names = {f.name for f in fields(schema)}  # type: ignore[arg-type]
-        known = {k: v for k, v in config.items_ex(resolve=False) if k in names}
-        merged = OmegaConf.merge(OmegaConf.structured(schema), known)
-        missing = OmegaConf.missing_keys(merged)
-        if missing:
-            key = min(missing).removesuffix(".path")  # dataset=PATH is short for dataset.path=PATH
-            raise ConfigError(f"{key} is not given: add {key}=VALUE")
-        return OmegaConf.to_object(merged)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:
-        raise ConfigError(_one_line(error)) from error
+def typed(composed: Composed, command: type[T]) -> T:
+    """The composed config as a command's settings; ConfigError names a key that is at fault.
+
+    Keys of the same yaml that other commands use are let pass, those that nobody knows are not.
+    """
+    values, folders = dict(composed.values), composed.folders
+    wanted = {f.name for f in fields(command)}  # type: ignore[arg-type]
+    targets: dict[str, Any] = {}
+    for role, (kind, settings) in _ROLES.items():
+        if role in values:
+            shared = {f.name for f in fields(settings)}
+            targets[kind] = Target.from_node(values[role], role, apart=shared, folders=folders)
+    targets["formats"] = formats = {
+        name: Target.from_node(node, name, folders=folders)
+        for name, node in values.items()
+        if name not in _ROLES and isinstance(node, Mapping) and TARGET in node
+    }
+    whole: Any = AnnotateCommand if "dataset" in values else command
+    known = [key for key in schema.keys(whole) if key not in targets]
+    known += ["threshold", "only", "export", *schema.keys(ExportSettings, "export")]
+    for target in (*formats.values(), *(targets[k] for k, _ in _ROLES.values() if k in targets)):
+        known += [target.at, *(f"{target.at}.{key}" for key in target.known_keys())]
+    schema.refuse_unknown(_dotted(values), known)
+    if "dataset" in wanted and values["dataset"].get("path") == schema.MISSING:
+        raise ConfigError("dataset is not given: add dataset=VALUE")
+    for role, (_, settings) in _ROLES.items():
+        if role in wanted:
+            own = {f.name for f in fields(settings)}
+            values[role] = {k: v for k, v in values[role].items() if k in own}
+    return schema.checked(command, {k: v for k, v in (values | targets).items() if k in wanted})
 
 
-def show_config(config: DictConfig, config_name: str) -> str:
+def _dotted(values: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of a config, those of its sections included."""
+    for name, value in values.items():
+        yield name
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{key}" for key in value if key != TARGET)
+
+
+def _help(values: Mapping[str, Any], config_name: str) -> str:
     """What `--help` prints: the shipped files with their comments, then the composed values."""
     root = conf_dir()
     groups = ("dataset/path", "export/default", "ground/fast", "segment/fast", "track/sam2")
-    names = [config_name, *(g for g in groups if g.split("/")[0] in config and config_name != g)]
+    names = [config_name, *(g for g in groups if g.split("/")[0] in values and config_name != g)]
     files = [f"# {name}.yaml\n{(root / f'{name}.yaml').read_text('utf-8')}" for name in names]
-    return "\n".join([*files, "# composed with the arguments given", OmegaConf.to_yaml(config)])
+    return "\n".join([*files, "# composed with the arguments given", OmegaConf.to_yaml(values)])
 
 
 def _split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str], bool]:
@@ -92,36 +136,84 @@ def _split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str], bool]:
             if not Path(place).is_dir():
                 raise ConfigError(f"--config-dir {place}: no such folder")
             config_dirs.append(place)
-        elif argument.startswith("-") or "=" not in argument.lstrip("~+"):
-            if argument.startswith("~"):
-                overrides.append(argument)
-                continue
+        elif argument.startswith("~") or (
+            "=" in argument.lstrip("+") and not argument.startswith("-")
+        ):
+            overrides.append(argument)
+        else:
             raise ConfigError(
                 f"{argument!r}: expected key=value, such as dataset=photos prompts=classes.txt "
                 "(--help shows every key)"
             )
-        else:
-            overrides.append(argument)
     return overrides, config_dirs, show
 
 
-def _expand_shorthands(overrides: list[str], config_dirs: Sequence[str]) -> list[str]:
-    expanded = []
+def _expanded(overrides: Sequence[str], places: Sequence[Path]) -> Iterator[str]:
+    """Overrides as Hydra needs them.
+
+    A value is set whether its key is known or not: what is unknown is refused afterwards, by those
+    who know the nearest keys. A format that the shipped defaults do not name is brought in.
+    """
     for override in overrides:
         key, _, value = override.partition("=")
-        if key == "dataset" and not _is_dataset_config(value, config_dirs):
-            expanded.append(f"dataset.path={value}")
-        elif key == "export" and not value.startswith("{"):
-            expanded.append(f"export.formats={value if value.startswith('[') else f'[{value}]'}")
+        name = key.lstrip("+")
+        if name == "dataset" and not _is_dataset_config(value, places):
+            yield f"dataset.path={value}"
+        elif name == "export" and not value.startswith("{"):
+            formats = value if value.startswith("[") else f"[{value}]"
+            yield from _bring_formats(formats, places)
+            yield f"++export.formats={formats}"
+        elif key.startswith("~") or name not in _GROUPS:
+            yield override if key.startswith("~") else f"++{name}={value}"
+        elif value in (known := _presets(name, places)):
+            yield f"{name}={value}"
         else:
-            expanded.append(override)
-    return expanded
+            near = schema.nearest(value, known)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise ConfigError(f"{name}={value}: known are {', '.join(known)}{hint}")
 
 
-def _is_dataset_config(name: str, config_dirs: Sequence[str]) -> bool:
+def _presets(group: str, places: Sequence[Path]) -> list[str]:
+    """The configs of a group by name."""
+    return sorted({path.stem for place in places for path in (place / group).glob("*.yaml")})
+
+
+def _bring_formats(listed: str, places: Sequence[Path]) -> Iterator[str]:
+    """Overrides for formats that are no part of the shipped defaults: yaml, or entry points."""
+    shipped = {path.stem for path in (conf_dir() / "format").glob("*.yaml")}
+    for name in (part.strip(" '\"") for part in listed.strip("[]").split(",")):
+        if name in shipped or not re.fullmatch(r"[\w-]+", name):
+            continue
+        if name in {f.name for f in fields(AnnotateCommand)}:
+            raise ConfigError(f"export={name}: a format cannot be called as another key is")
+        if name not in _presets("format", places):
+            found = [e for e in entry_points(group=_FORMATS) if e.name == name]
+            if not found:
+                known = [*_presets("format", places), *_installed()]
+                near = schema.nearest(name, known)
+                hint = f"; did you mean {', '.join(near)}?" if near else ""
+                raise ConfigError(
+                    f"export={name}: no such format; known are {', '.join(known)}{hint}"
+                )
+            target = found[0].value.replace(":", ".")
+            node = {TARGET: target, **_defaults(target)}
+            ConfigStore.instance().store(name=name, node=node, group="format")
+        yield f"+format@{name}={name}"
+
+
+def _installed() -> list[str]:
+    return sorted(e.name for e in entry_points(group=_FORMATS))
+
+
+def _defaults(target: str) -> dict[str, Any]:
+    """The defaults of a class that no yaml describes: those of its signature."""
+    found = schema.parameters(Target("export", target).locate())
+    return {name: p.default for name, p in found.items() if p.default is not p.empty}
+
+
+def _is_dataset_config(name: str, places: Sequence[Path]) -> bool:
     if not re.fullmatch(r"[\w-]+", name):
         return False
-    places = [conf_dir(), *map(Path, config_dirs)]
     if any((place / "dataset" / f"{name}.yaml").is_file() for place in places):
         return True
     if not Path(name).exists():
@@ -137,7 +229,7 @@ def _take_paths(overrides: list[str]) -> tuple[list[str], dict[str, str]]:
     """Set aside `key=PATH` arguments, so that Hydra's grammar never sees the path."""
     left, taken = [], {}
     for override in overrides:
-        key, _, value = override.partition("=")
+        key, _, value = override.lstrip("+").partition("=")
         is_path = value not in ("", "null") and value[0] not in "[{$"
         if key in (*_PATH_KEYS, "dataset.path") and is_path:
             if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:

@@ -1,198 +1,242 @@
-"""Every setting: its type and its range. The defaults are in conf/."""
+"""Every setting of the house: its type and its range. The defaults stand in conf/, with comments.
+
+Settings of a model or a format are not here: they are the signature of its class.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
-from omegaconf import MISSING
-
+from annotate.config.target import Target
+from annotate.data.checks import within
+from annotate.data.splits import check_shares
 from annotate.errors import ConfigError
 
+Share = Annotated[float, within(0, 1)]
+AtLeast0 = Annotated[int, within(0)]
+AtLeast1 = Annotated[int, within(1)]
+NotNegative = Annotated[float, within(0)]
+Only = Literal["all", "reviewed", "accepted"]
+Media = Literal["link", "copy", "none"]
 
-@dataclass
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSettings:
-    path: str = MISSING
-    name: str | None = MISSING
-    kind: str = MISSING
-    prompts: Any = MISSING
-    max_pixels: int = MISSING
+    """See conf/dataset/."""
+
+    path: str
+    name: str | None
+    kind: Literal["auto", "images", "videos", "frames", "coco", "demo"]
+    prompts: Any
+    max_pixels: AtLeast1
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroundSettings:
-    model: str = MISSING
-    revision: str | None = MISSING
-    every: int = MISSING
-    floor: float = MISSING
-    pooling: str = MISSING
-    nms_iou: float = MISSING
-    cross_class_iou: float = MISSING
-    max_detections: int = MISSING
-    batch: int = MISSING
+    """What is asked of every grounder; see `ground:` in conf/config.yaml."""
+
+    decides_nothing: ClassVar = ("batch",)
+
+    every: AtLeast1  # frames from one grounding to the next
+    floor: Share
+    nms_iou: Share
+    cross_class_iou: Share
+    max_detections: AtLeast1
+    batch: AtLeast0
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentSettings:
-    model: str = MISSING
-    revision: str | None = MISSING
-    checkpoint: str = MISSING
-    architecture: str = MISSING
-    speck_share: float = MISSING
-    hole_share: float = MISSING
-    max_pixels: int = MISSING
+    """How the masks of every segmenter are finished; see `segment:` in conf/config.yaml."""
+
+    decides_nothing: ClassVar = ("max_pixels",)
+
+    speck_share: Share
+    hole_share: Share
+    max_pixels: AtLeast1
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackSettings:
-    prompt: str = MISSING
-    birth_score: float = MISSING
-    match_iou: float = MISSING
-    inside: float = MISSING
-    motion: float = MISSING
-    drift_iou: float = MISSING
-    duplicate_iou: float = MISSING
-    max_gap: int = MISSING
-    max_misses: int = MISSING
-    min_hits: int = MISSING
-    reach: float = MISSING
-    cut: float = MISSING
+    """When detections and tracks are the same object; see conf/track/."""
+
+    prompt: Literal["mask", "box", "point"]  # how memory is told of a new object
+    birth_score: Share  # of a detection, from which an unknown object becomes a track
+    match_iou: Share  # of masks, from which a detection is the track's object
+    inside: Share  # of the smaller mask in the larger, from which a same-class pair matches
+    motion: NotNegative  # weight of where motion leads against where memory looks
+    drift_iou: Share  # below this IoU to its sure detection a track is anchored anew
+    duplicate_iou: Share  # two tracks that overlap more are one object
+    max_gap: AtLeast0  # frames an unseen object is waited for
+    max_misses: AtLeast1  # key frames in a row without a detection until a track is taken for gone
+    min_hits: AtLeast1  # detections a track needs to be kept, as far as it had key frames
+    reach: NotNegative  # how far from where it is expected a lost object may return, object sizes
+    cut: Share  # mean colour change that ends a scene
+
+    def at_rhythm(self, every: int) -> TrackSettings:
+        """The settings where only every n-th frame has detections to count."""
+        return replace(
+            self,
+            max_misses=max(1, round(self.max_misses / every)),
+            min_hits=max(1, round(self.min_hits / every)),
+        )
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSettings:
-    stride: int = MISSING
+    """See `video:` in conf/config.yaml."""
+
+    stride: AtLeast1
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerSettings:
-    part_items: int = MISSING
-    workers: int = MISSING
-    ahead: int = MISSING
-    threads: int = MISSING
-    checkpoint_frames: int = MISSING
-    max_ram_gb: float | None = MISSING
+    """How the work is cut and fed, see `runner:` in conf/config.yaml; it changes no record."""
+
+    part_items: AtLeast1
+    workers: AtLeast1
+    ahead: AtLeast1
+    threads: AtLeast0
+    checkpoint_frames: AtLeast1  # of a video, from which an interrupted one goes on
+    max_ram_gb: NotNegative | None
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaySettings:
-    address: str | None = MISSING
-    workers: int = MISSING
-    cpus: float = MISSING
-    gpus: float | None = MISSING
+    """See `ray:` in conf/config.yaml."""
+
+    address: str | None
+    workers: AtLeast0
+    cpus: NotNegative
+    gpus: NotNegative | None
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
-    formats: list[str] = MISSING
-    split: dict[str, float] | None = MISSING
-    split_seed: int = MISSING
-    frames_stride: int = MISSING
-    media: Any = MISSING
+    """What every format shares; see conf/export/default.yaml."""
+
+    formats: list[str]
+    split: dict[str, float] | None  # shares by name that sum to 1
+    split_seed: int
+    frames_stride: AtLeast1
+    media: Media
+
+    def __post_init__(self) -> None:
+        check_shares(self.split or {})
 
 
-@dataclass
-class CocoSettings:
-    masks: str = MISSING
-    tolerance: float = MISSING
-
-
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:
-    max_failed: int = MISSING
-    min_annotated_share: float | None = MISSING
-    min_map: float | None = MISSING
-    min_hota: float | None = MISSING
-    truth: str | None = MISSING
+    """Limits that a run must keep; see `gates:` in conf/config.yaml."""
+
+    max_failed: AtLeast0
+    min_annotated_share: Share | None
+    min_map: Share | None
+    min_hota: Share | None
+    truth: str | None
+
+    def __post_init__(self) -> None:
+        for name in ("min_map", "min_hota"):
+            if getattr(self, name) is not None and self.truth is None:
+                raise ConfigError(f"gates.{name} needs ground truth: add gates.truth=FILE")
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportCommand:
     """conf/export.yaml"""
 
-    run: Any = MISSING
-    threshold: float = MISSING
-    only: str = MISSING
-    export: ExportSettings = field(default_factory=ExportSettings)
-    coco: CocoSettings = field(default_factory=CocoSettings)
+    run: Any
+    threshold: Share
+    only: Only
+    export: ExportSettings
+    formats: Mapping[str, Target]  # those that the config knows, by name
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewCommand:
     """conf/review.yaml"""
 
-    run: Any = MISSING
-    action: str = MISSING
-    name: str | None = MISSING
-    port: int = MISSING
-    reviewer: str | None = MISSING
-    near_duplicates: bool = MISSING
-    repropagate: bool = MISSING
-    device: str = MISSING
-    threshold: float = MISSING
-    export: ExportSettings = field(default_factory=ExportSettings)
+    run: Any
+    action: Literal["open", "build", "pull"]
+    name: str | None
+    port: Annotated[int, within(1024, 65535)]
+    reviewer: str | None
+    near_duplicates: bool
+    repropagate: bool
+    device: str
+    threshold: Share
+    export: ExportSettings
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateCommand:
     """conf/evaluate.yaml"""
 
-    run: Any = MISSING
-    truth: str = MISSING
-    threshold: float = MISSING
-    mapping: str | None = MISSING
-    suggest: str | None = MISSING
-    beta: float = MISSING
-    folds: int = MISSING
+    run: Any
+    truth: str
+    threshold: Share
+    mapping: str | None
+    suggest: str | None
+    beta: Annotated[float, within(0.01)]
+    folds: Annotated[int, within(2)]
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportCommand:
     """conf/report.yaml"""
 
-    run: Any = MISSING
-    threshold: float = MISSING
-    against: str | None = MISSING
-    tiles: int = MISSING
-    crops: int = MISSING
-    near_duplicates: bool = MISSING
-    export: ExportSettings = field(default_factory=ExportSettings)
+    run: Any
+    threshold: Share
+    against: str | None
+    tiles: AtLeast0
+    crops: AtLeast0
+    near_duplicates: bool
+    export: ExportSettings
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsCommand:
     """The part of conf/config.yaml that concerns models."""
 
-    device: str = MISSING
-    ground: GroundSettings = field(default_factory=GroundSettings)
-    segment: SegmentSettings = field(default_factory=SegmentSettings)
+    grounder: Target
+    segmenter: Target
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotateCommand:
     """conf/config.yaml"""
 
-    prompts: Any = MISSING
-    out: str | None = MISSING
-    device: str = MISSING
-    threshold: float = MISSING
-    only: str = MISSING
-    contact_sheet: bool = MISSING
-    render: bool = MISSING
-    on_change: str = MISSING
-    retry_failed: bool = MISSING
-    shard: str | None = MISSING
-    executor: str = MISSING
-    dataset: DatasetSettings = field(default_factory=DatasetSettings)
-    ground: GroundSettings = field(default_factory=GroundSettings)
-    segment: SegmentSettings = field(default_factory=SegmentSettings)
-    track: TrackSettings = field(default_factory=TrackSettings)
-    video: VideoSettings = field(default_factory=VideoSettings)
-    runner: RunnerSettings = field(default_factory=RunnerSettings)
-    ray: RaySettings = field(default_factory=RaySettings)
-    export: ExportSettings = field(default_factory=ExportSettings)
-    coco: CocoSettings = field(default_factory=CocoSettings)
-    gates: GateSettings = field(default_factory=GateSettings)
+    prompts: Any
+    out: str | None
+    device: str
+    threshold: Share
+    only: Only
+    contact_sheet: bool
+    render: bool
+    on_change: Literal["stop", "redo", "new"]
+    retry_failed: bool
+    shard: str | None
+    executor: Literal["local", "ray"]
+    dataset: DatasetSettings
+    ground: GroundSettings
+    grounder: Target  # what else stands under `ground:`
+    segment: SegmentSettings
+    segmenter: Target
+    track: TrackSettings
+    video: VideoSettings
+    runner: RunnerSettings
+    ray: RaySettings
+    export: ExportSettings
+    formats: Mapping[str, Target]
+    gates: GateSettings
+
+
+def deciding(settings: Any) -> dict[str, Any]:
+    """Those of some settings that decide records: not where and how it is computed."""
+    idle = getattr(settings, "decides_nothing", ())
+    return {name: value for name, value in asdict(settings).items() if name not in idle}
 
 
 def folders(run: Any) -> list[str]:

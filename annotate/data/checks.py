@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from annotate.errors import ConfigError
+from pydantic import AfterValidator
 
 
-def in_range(key: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Raise ConfigError unless low <= value <= high."""
-    if not low <= value <= high:
-        limits = f">= {low:g}" if high == float("inf") else f"{low:g}..{high:g}"
-        raise ConfigError(f"{key}={value}: expected {limits}")
+def within(low: float, high: float = float("inf")) -> AfterValidator:
+    """For annotations of settings: `Annotated[float, within(0, 1)]` is a number from 0 to 1."""
+
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise ValueError(_limits(low, high))
+        return value
+
+    return AfterValidator(check)
 
 
-def one_of(key: str, value: str, known: tuple[str, ...]) -> None:
-    """Raise ConfigError unless `value` is one of `known`."""
-    if value not in known:
-        raise ConfigError(f"{key}={value}: expected one of {', '.join(known)}")
+def _limits(low: float, high: float) -> str:
+    return f">= {low:g}" if high == float("inf") else f"{low:g}..{high:g}"

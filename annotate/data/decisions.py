@@ -69,7 +69,7 @@ class Decision:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the tags say of this one; a doubt outweighs a yes."""
+        """What the tags say of this one; the severest counts."""
         return _verdict(self.tags)
 
     @property
@@ -189,7 +189,7 @@ def fold(decisions: Iterable[Decision]) -> Decisions:
 
 
 def _track_verdicts(decisions: Iterable[Decision]) -> dict[tuple[str, int], Verdict]:
-    """By item and track id; a doubt outweighs a yes."""
+    """By item and track id; the severest counts."""
     tracks: dict[tuple[str, int], Verdict] = {}
     for decision in decisions:
         track = decision.track_id or decision.seen_track

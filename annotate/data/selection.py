@@ -14,7 +14,7 @@ from annotate.data.types import ClassList, FrameRecord, Instance
 
 @dataclass(slots=True)
 class Tally:
-    """Counters an exporter fills as it goes."""
+    """What was taken and what was left out, counted on the way."""
 
     images: Counter[str] = field(default_factory=Counter)  # by split
     instances: Counter[int] = field(default_factory=Counter)  # by class id

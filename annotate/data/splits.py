@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from annotate.data.types import FrameRecord
+from annotate.errors import ConfigError
+
+RESERVED_NAMES = ("images", "labels")  # Ultralytics looks for these folders in a path
 
 
 def group_of(record: FrameRecord) -> str:
@@ -37,3 +42,34 @@ def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:
         if position < 0:
             break
     return name
+
+
+def check_shares(split: Mapping[str, float]) -> None:
+    """Raise ConfigError unless the names can be folders and their shares sum to 1.
+
+    An empty split, which is none, is fine.
+    """
+    for name, share in split.items():
+        _require(
+            re.fullmatch(r"[\w-]{1,50}", str(name)) is not None
+            and name.casefold() not in RESERVED_NAMES,
+            f"export.split: {name!r} cannot name a folder; use letters, digits, _ and -, "
+            f"but not {' or '.join(RESERVED_NAMES)}",
+        )
+        _require(
+            not isinstance(share, str) and 0 < share <= 1,
+            f"export.split.{name}={share}: expected a share above 0 and up to 1",
+        )
+    _require(
+        len({name.casefold() for name in split}) == len(split),
+        f"export.split: {', '.join(split)} name the same folder on some systems",
+    )
+    total = math.fsum(split.values())
+    _require(
+        not split or abs(total - 1) <= 1e-6, f"export.split: shares sum to {total:g}, expected 1"
+    )
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)

@@ -11,10 +11,10 @@ from annotate.discover.files import numbered_images
 from annotate.store import atomic
 
 # Bytes, and when last written in ns, or a store's mark of the content; None: it could not be seen.
-Stamp = tuple[int, int | str] | None
+Fingerprint = tuple[int, int | str] | None
 
 
-def stamp(item: Item) -> Stamp:
+def fingerprint(item: Item) -> Fingerprint:
     """Size and time of a file; of a folder of frames, their sum and the newest."""
     if item.remote is not None:
         return item.remote.seen
@@ -26,14 +26,14 @@ def stamp(item: Item) -> Stamp:
     return sum(s.st_size for s in seen), max((s.st_mtime_ns for s in seen), default=0)
 
 
-def write(folder: Path, part: str, stamps: Mapping[str, Stamp]) -> None:
-    """Note the stamps of a part's items, by name. To be written before the part."""
-    atomic.write_text(folder / f"{part}.json", json.dumps(dict(stamps), ensure_ascii=False))
+def write(folder: Path, part: str, made: Mapping[str, Fingerprint]) -> None:
+    """Note the fingerprints of a part's items, by name. To be written before the part."""
+    atomic.write_text(folder / f"{part}.json", json.dumps(dict(made), ensure_ascii=False))
 
 
-def read(folder: Path, parts: Mapping[Path, Iterable[str]]) -> dict[str, Stamp]:
-    """The stamps of the items of each part, as far as they are known."""
-    known: dict[str, Stamp] = {}
+def read(folder: Path, parts: Mapping[Path, Iterable[str]]) -> dict[str, Fingerprint]:
+    """The fingerprints of the items of each part, as far as they are known."""
+    known: dict[str, Fingerprint] = {}
     for part, items in parts.items():
         try:
             noted = json.loads((folder / f"{part.stem}.json").read_text(encoding="utf-8"))

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from annotate.data.types import Item
+from annotate.discover.dataset import KINDS, SUFFIXES, Dataset, names_in_coco
 from annotate.discover.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered
 from annotate.errors import ConfigError
 from annotate.store.remote import is_url
-
-KINDS = ("auto", "images", "videos", "frames", "coco")
-
-
-SUFFIXES = {"images": IMAGE_SUFFIXES, "videos": VIDEO_SUFFIXES}
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """The items in the order they are worked on (by name), and the folder names start from."""
-
-    root: Path | str  # a url of one on a store
-    items: tuple[Item, ...]
 
 
 def discover(path: str, *, kind: str = "auto") -> Dataset:
@@ -176,15 +162,3 @@ def _listed_in_coco(path: Path) -> tuple[Path, Iterator[Path]]:
         raise ConfigError(f"dataset={path}: not a COCO json with images ({error})") from error
     root = path.parent / "images" if (path.parent / "images").is_dir() else path.parent
     return root, (root / name for name in names_in_coco(text, str(path)))
-
-
-def names_in_coco(text: str, source: str) -> list[str]:
-    """The file names of a COCO json; ConfigError where it is none, or one leaves its folder."""
-    try:
-        names = [str(image["file_name"]) for image in json.loads(text)["images"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"dataset={source}: not a COCO json with images ({error})") from error
-    for name in names:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ConfigError(f"dataset={source}: file_name {name!r} leaves the folder of images")
-    return names

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from annotate.data.types import Item, Remote
+from annotate.discover.dataset import SUFFIXES, Dataset, names_in_coco
 from annotate.discover.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered
-from annotate.discover.listing import SUFFIXES, Dataset, names_in_coco
 from annotate.errors import ConfigError, StorageError
 from annotate.store.remote import Seen, Store
 

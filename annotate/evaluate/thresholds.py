@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from annotate.data.checks import in_range
 from annotate.data.types import ClassList
 from annotate.discover.class_list import class_list_to_yaml
 from annotate.evaluate.detection import Judged, Rates, rates
@@ -44,8 +43,6 @@ def suggest(
     A threshold is chosen on all items; its gain is measured on each fold with one chosen on the
     others. Items are dealt to folds by a hash of their name, so a video is in one fold.
     """
-    in_range("beta", beta, 0.01)
-    in_range("folds", folds, 2)
     chosen: dict[str, Suggestion] = {}
     before = after = Rates(0, 0, 0)
     for name, of_class in judged.items():

@@ -1,6 +1,6 @@
 """Where labels may be wrong: signals per instance and frame, from the records alone.
 
-Every signal is a doubt, 0..1: 0 says nothing, 1 says look here first. `write` stores them in
+Every signal is an uncertainty, 0..1: 0 says nothing, 1 says look here first. `write` stores them in
 `signals.parquet` of the run folder, one row per instance that an export has and one per frame
 (`instance_id` null), which holds the strongest of its instances. `doubt` is what all signals of a
 row come to, `why` names the strongest.
@@ -33,7 +33,7 @@ from annotate.store import atomic
 
 MEANINGS: Final = {
     "margin": "the detector was almost as sure of another class",
-    "mask_score": "the segmenter doubts its mask",
+    "mask_score": "the segmenter is unsure of its mask",
     "box_iou": "the mask left the detector's box, or fills little of it",
     "overlap": "much of it lies on an instance of another class",
     "flicker": "the track comes and goes",
@@ -54,7 +54,7 @@ SCHEMA: Final = pa.schema(
         *((name, pa.float32()) for name in SIGNALS),
     ]
 )
-# A value at the first figure or beyond is beyond doubt, at the second as doubtful as can be.
+# A value at the first figure or beyond is certain, at the second as uncertain as can be.
 _MARGIN: Final = (0.3, 0.0)
 _MASK_SCORE: Final = (0.9, 0.5)
 _BOX_IOU: Final = (0.85, 0.4)
@@ -64,7 +64,7 @@ _FLICKERS: Final = (0.0, 3.0)  # returns of a track so far
 _SHORT_GAP: Final = 10  # annotated frames; a longer absence is no flicker
 _HANDED_OVER: Final = 30  # annotated frames within which a new track may be an old one
 _HANDED_OVER_IOU: Final = 0.3
-# A picture seen before is no error: it comes after those that are in doubt.
+# A picture seen before is no error: it comes after those that are uncertain.
 _DUPLICATE: Final = 0.3
 _BELIEF: Final = 0.9  # in a signal at its strongest
 
@@ -119,45 +119,45 @@ def _rows(
             if record.status != "ok":
                 continue
             kept = list(kept_instances(record, run.classes, threshold))
-            doubts = _of_instances(kept)
+            values = _of_instances(kept)
             if history is not None:
-                doubts |= history.follow(kept)
+                values |= history.follow(kept)
             whole: dict[str, float] = {}
             if not kept:
                 whole["empty"] = share
             if record.item in twins:
                 whole["duplicate"] = _DUPLICATE
-            yield from _laid_out(record, kept, doubts, whole)
+            yield from _laid_out(record, kept, values, whole)
 
 
 def _laid_out(
     record: FrameRecord,
     kept: Sequence[Instance],
-    doubts: dict[str, Floats],
+    values: dict[str, Floats],
     whole: dict[str, float],
 ) -> Iterator[dict[str, Any]]:
     """The rows of one frame: its instances, then itself."""
     for index, instance in enumerate(kept):
-        own = {k: float(v[index]) for k, v in doubts.items() if not np.isnan(v[index])}
+        own = {k: float(v[index]) for k, v in values.items() if not np.isnan(v[index])}
         yield _row(record, instance.instance_id, instance.track_id, own)
-    strongest = {k: float(np.nanmax(v)) for k, v in doubts.items() if not np.isnan(v).all()}
+    strongest = {k: float(np.nanmax(v)) for k, v in values.items() if not np.isnan(v).all()}
     yield _row(record, None, None, strongest | whole)
 
 
 def _row(
-    record: FrameRecord, instance_id: str | None, track_id: int | None, doubts: dict[str, float]
+    record: FrameRecord, instance_id: str | None, track_id: int | None, values: dict[str, float]
 ) -> dict[str, Any]:
-    why = max(doubts, key=lambda name: doubts[name], default="")
+    why = max(values, key=lambda name: values[name], default="")
     # Several reasons are more than one, and none is a proof.
-    doubt = 1 - math.prod(1 - _BELIEF * value for value in doubts.values())
+    together = 1 - math.prod(1 - _BELIEF * value for value in values.values())
     return {
         "frame_id": record.frame_id,
         "item": record.item,
         "instance_id": instance_id,
         "track_id": track_id,
-        "doubt": doubt,
-        "why": why if doubts.get(why) else "",
-        **doubts,
+        "doubt": together,
+        "why": why if values.get(why) else "",
+        **values,
     }
 
 
@@ -226,7 +226,7 @@ class _History:
         return {"flicker": flicker, "area_jump": jump, "switch": switch}
 
     def _handed_over(self, born: Instance, kept: Iterable[Instance]) -> float:
-        """Doubt that a new track is one that went away just before, at the same place."""
+        """How likely a new track is one that went away just before, at the same place."""
         present = {i.track_id for i in kept}
         gone = [i for k, (_, i) in self._last.items() if k not in present]
         heirs = [box_iou(born.box_xyxy, i.box_xyxy) for i in gone if i.class_id == born.class_id]

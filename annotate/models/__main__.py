@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from annotate.config.build import sources
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ModelsCommand
+from annotate.data.types import ClassList, ClassSpec
 from annotate.errors import ConfigError, WeightsError
-from annotate.models.devices import choose_device
-from annotate.models.hub import EMBEDDED, Provenance, Source, fetch
-from annotate.models.sam2_checkpoint import load_sam2
-from annotate.models.transformers_checkpoint import load_grounding_dino
+from annotate.ground.base import Grounder
+from annotate.models.hub import EMBEDDED, Source, fetch
 from annotate.runner.command import DONE, REFUSED, run_command
+from annotate.segment.base import Segmenter
 
 PRESETS = ("tiny", "fast", "balanced", "best")
+ANY_CLASS = ClassList((ClassSpec("object", ("object",)),))  # a model is loaded for some class list
 USAGE = """\
 python -m annotate.models [action=list|pull|check] [models=PRESET] [ground.model=...] ...
 
@@ -52,7 +52,10 @@ def _list(arguments: list[str]) -> int:
     rows = [("preset", "role", "model", "revision", "weights")]
     for preset in presets:
         command = _compose([*arguments, *([] if chosen else [f"models={preset}"])])
-        for role, source in _by_role(command):
+        for role, model in _models_of(command):
+            if (source := _source(model)) is None:
+                rows.append((preset, role, type(model).__name__, "-", "none to fetch"))
+                continue
             rows.append((preset, role, source.model, source.revision or "-", _whereabouts(source)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -62,9 +65,17 @@ def _list(arguments: list[str]) -> int:
     return DONE
 
 
-def _by_role(command: ModelsCommand) -> list[tuple[str, Source]]:
-    grounder, segmenter = sources(command)
-    return [("ground", grounder), ("segment", segmenter)]
+def _models_of(command: ModelsCommand) -> list[tuple[str, Grounder | Segmenter]]:
+    return [
+        ("ground", command.grounder.make(Grounder)),
+        ("segment", command.segmenter.make(Segmenter)),
+    ]
+
+
+def _source(model: Grounder | Segmenter) -> Source | None:
+    """Where its weights come from; None of a model that has none to be fetched."""
+    found: Source | None = getattr(model, "source", None)
+    return found
 
 
 def _whereabouts(source: Source) -> str:
@@ -80,7 +91,10 @@ def _whereabouts(source: Source) -> str:
 
 def _pull(arguments: list[str]) -> int:
     command = _compose(arguments)
-    for _, source in _by_role(command):
+    for _, model in _models_of(command):
+        if (source := _source(model)) is None:
+            print(f"{type(model).__name__}: no weights to fetch")
+            continue
         fetched = fetch(source)
         names = ", ".join(path.name for path in fetched.weights)
         print(f"{source.model}: {names}, {_size(fetched.size_bytes)}, in {fetched.folder}")
@@ -89,25 +103,24 @@ def _pull(arguments: list[str]) -> int:
 
 def _check(arguments: list[str]) -> int:
     command = _compose(arguments)
-    device = choose_device(command.device)
-    grounder_source, segmenter_source = sources(command)
     code = DONE
-    try:
-        grounder, _, provenance = load_grounding_dino(grounder_source, device)
-        _report(provenance, sum(p.numel() for p in grounder.parameters()))
-    except WeightsError as error:
-        code = _complain(error)
-    try:
-        segmenter, provenance = load_sam2(segmenter_source, device)
-        _report(provenance, sum(p.numel() for p in segmenter.parameters()))
-    except WeightsError as error:
-        code = _complain(error)
+    for _, model in _models_of(command):
+        try:
+            if isinstance(model, Grounder):
+                model.load(ANY_CLASS)
+            else:
+                model.load()
+            _report(model)
+        except WeightsError as error:
+            code = _complain(error)
     return code
 
 
-def _report(provenance: Provenance, parameters: int) -> None:
-    at = f" at {provenance.commit}" if provenance.commit else ""
-    print(f"ok: {provenance.model}{at}: {parameters:,} parameters, sha256 {provenance.sha256}")
+def _report(model: Grounder | Segmenter) -> None:
+    provenance = model.provenance
+    at = f" at {provenance['commit']}" if provenance.get("commit") else ""
+    size = f"{model.parameters:,} parameters, " if hasattr(model, "parameters") else ""
+    print(f"ok: {provenance['model']}{at}: {size}sha256 {provenance['sha256']}")
 
 
 def _complain(error: WeightsError) -> int:

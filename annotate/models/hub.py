@@ -1,4 +1,9 @@
-"""Where the files of a model are: inside the package, in a folder, or on the Hugging Face hub."""
+"""Where the files of a model are: inside the package, in a folder, or on the Hugging Face hub.
+
+A model is named by a hub id, by a folder, or as `embedded:NAME`, a folder inside this package.
+Whatever is wrong with one is a WeightsError of one line that names the model, the file and the
+way out.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +30,7 @@ from huggingface_hub.utils.tqdm import (
 )
 
 from annotate.errors import WeightsError, one_line
+from annotate.models.provenance import Provenance
 
 EMBEDDED = "embedded:"
 
@@ -57,17 +63,6 @@ class Fetched:
     @property
     def size_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.weights)
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Which weights these are, for the run's record."""
-
-    model: str
-    revision: str | None  # as asked for
-    commit: str | None  # what that was on the hub; None for a folder and for embedded weights
-    sha256: str  # of the weights file; of the list of them where there are several
-    weights: tuple[str, ...]  # file names
 
 
 def fetch(source: Source, *, download: bool = True) -> Fetched:

@@ -27,7 +27,7 @@ def over(ceiling_gb: float | None) -> Callable[[], bool]:
     return lambda: process.memory_info().rss > ceiling_gb * GB
 
 
-class Backoff:
+class MemoryLimit:
     """Cuts rows into slices that fit in memory. What is computed of a row must not depend on it."""
 
     def __init__(self, what: str, *, crowded: Callable[[], bool] = lambda: False) -> None:

@@ -45,14 +45,6 @@ def import_sam2() -> None:
         GlobalHydra.instance().clear()
 
 
-def packaged_architecture(name: str) -> Path | None:
-    """The yaml of that name inside the package sam2, if there is one."""
-    spec = importlib.util.find_spec("sam2")
-    places = spec.submodule_search_locations if spec else None
-    path = Path(next(iter(places or ()))) / name
-    return path if path.is_file() else None
-
-
 def build(architecture: Path) -> torch.nn.Module:
     """The SAM2Base that a yaml in sam2's own schema describes, with random weights, on the CPU.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,41 +12,9 @@ import torch
 from annotate.errors import WeightsError
 from annotate.models import sam2_architecture
 from annotate.models.checks import damaged, raise_unfit
-from annotate.models.hub import Provenance, fetch, identified
-
-
-@dataclass(frozen=True, slots=True)
-class SegmenterSource:
-    """Where a SAM 2 comes from: a checkpoint in the layout of sam2, and its yaml."""
-
-    model: str
-    checkpoint: str
-    architecture: str
-    revision: str | None = None
-
-    def patterns(self) -> list[str]:
-        packaged = sam2_architecture.packaged_architecture(self.architecture)
-        return [self.checkpoint] if packaged else [self.checkpoint, self.architecture]
-
-    def weights(self, folder: Path) -> tuple[Path, ...]:
-        """The checkpoint; WeightsError where the folder lacks it."""
-        if not (folder / self.checkpoint).is_file():
-            raise WeightsError(
-                f"{self.model}: has no {self.checkpoint} (looked in {folder}); "
-                "set segment.checkpoint to the file to load"
-            )
-        return (folder / self.checkpoint,)
-
-    def yaml(self, folder: Path) -> Path:
-        path = (
-            sam2_architecture.packaged_architecture(self.architecture) or folder / self.architecture
-        )
-        if not path.is_file():
-            raise WeightsError(
-                f"{self.model}: no {self.architecture}, neither inside the package sam2 nor in "
-                f"{folder}; set segment.architecture"
-            )
-        return path
+from annotate.models.hub import fetch, identified
+from annotate.models.layouts import SegmenterSource
+from annotate.models.provenance import Provenance
 
 
 def load_sam2(source: SegmenterSource, device: torch.device) -> tuple[torch.nn.Module, Provenance]:

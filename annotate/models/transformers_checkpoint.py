@@ -1,9 +1,4 @@
-"""All weights enter through this door: found, fetched, hashed, and loaded without running a pickle.
-
-A model is named by a hub id, by a folder, or as `embedded:NAME`, a folder inside this package.
-Whatever is wrong with one is a WeightsError of one line that names the model, the file and the
-way out.
-"""
+"""Checkpoints in the layout of transformers, loaded from safetensors alone."""
 
 from __future__ import annotations
 
@@ -12,7 +7,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,51 +15,11 @@ from safetensors import SafetensorError, safe_open
 
 from annotate.errors import WeightsError, one_line
 from annotate.models.checks import damaged, raise_unfit
-from annotate.models.hub import Provenance, fetch, identified
+from annotate.models.hub import fetch, identified
+from annotate.models.layouts import GrounderSource
+from annotate.models.provenance import Provenance
 
 GROUNDER_TYPES = ("grounding-dino", "mm-grounding-dino")  # config.json: model_type
-
-_CONFIG_FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-)
-_NEEDED_FILES = (  # one of each
-    ("config.json",),
-    ("preprocessor_config.json", "processor_config.json"),
-    ("tokenizer.json", "vocab.txt"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class GrounderSource:
-    """Where a Grounding DINO comes from: a folder in the layout of transformers."""
-
-    model: str
-    revision: str | None = None
-
-    def patterns(self) -> list[str]:
-        return [*_CONFIG_FILES, "*.safetensors", "*.safetensors.index.json"]
-
-    def weights(self, folder: Path) -> tuple[Path, ...]:
-        """The weights files; WeightsError where the folder is not such a model."""
-        for either in _NEEDED_FILES:
-            if not any((folder / name).is_file() for name in either):
-                raise WeightsError(
-                    f"{self.model}: has no {' or '.join(either)} (looked in {folder}); "
-                    "a grounder is saved with its processor"
-                )
-        files = tuple(sorted(folder.glob("*.safetensors")))
-        if not files:
-            raise WeightsError(
-                f"{self.model}: has no .safetensors weights (looked in {folder}); a pickle such as "
-                "pytorch_model.bin is never loaded, convert it to model.safetensors first"
-            )
-        return files
 
 
 def load_grounding_dino(

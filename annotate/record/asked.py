@@ -15,8 +15,23 @@ class ChangedError(ConfigError):
     """A run folder holds records that were made otherwise than is asked now."""
 
 
+# Before configs named classes there was one of each.
+FIRST_TARGETS = {
+    "ground": "annotate.ground.grounding_dino.GroundingDino",
+    "segment": "annotate.segment.sam2.Sam2",
+}
+
+
 def deciding(documents: Mapping[str, Any]) -> Any:
     """What decides the records: export thresholds and areas of classes do not."""
+    asked = documents.get("config.yaml")
+    if isinstance(asked, Mapping):
+        named = {
+            role: {"_target_": first, **asked[role]}
+            for role, first in FIRST_TARGETS.items()
+            if isinstance(asked.get(role), Mapping)
+        }
+        documents = {**documents, "config.yaml": {**asked, **named}}
     if "classes.yaml" not in documents:
         return documents
     exporting = ("threshold", "min_area", "max_area", "colour")

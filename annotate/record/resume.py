@@ -1,4 +1,4 @@
-"""How a run stands: what is done, what is left, and what has changed in the dataset since."""
+"""From where a run goes on: what is done, what is left, what has changed in the dataset since."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from annotate.data.types import Item
 from annotate.discover import fingerprints
-from annotate.discover.fingerprints import Stamp
+from annotate.discover.fingerprints import Fingerprint
 from annotate.record import parquet
 from annotate.record.parquet import Held
 from annotate.record.run_folder import Run
@@ -21,11 +21,11 @@ LISTED_REMOVED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ResumeState:
     """Of some items of a run; all by name."""
 
     held: Mapping[Path, Held]  # what is recorded, part by part
-    seen: Mapping[str, Stamp]  # how the files look now
+    seen: Mapping[str, Fingerprint]  # how the files look now
     todo: frozenset[str]
     changed: frozenset[str]  # recorded, but their files are others now
     retried: frozenset[str]  # recorded as failed, and to be done again
@@ -59,12 +59,12 @@ class Standing:
         }
 
 
-def look(
+def resume_state(
     run: Run, items: Sequence[Item], dataset: Sequence[Item], *, retry_failed: bool
-) -> Standing:
-    """How the run stands with `items`, which are all of its dataset or a shard of it."""
+) -> ResumeState:
+    """From where a run goes on with `items`, which are all of its dataset or a shard of it."""
     held = parquet.held_items(run.records_dir)
-    seen = {item.name: fingerprints.stamp(item) for item in items}
+    seen = {item.name: fingerprints.fingerprint(item) for item in items}
     done = {name for part in held.values() for name in part.items}
     known = fingerprints.read(run.stamps_dir, {path: part.items for path, part in held.items()})
     changed = {name for name in seen.keys() & known.keys() if known[name] != seen[name]}
@@ -73,7 +73,7 @@ def look(
     removed = sorted(done - {item.name for item in dataset})
     for name in removed:
         log.warning("%s: its record stays, but it is gone from the dataset", name)
-    return Standing(
+    return ResumeState(
         held=held,
         seen=seen,
         todo=frozenset((seen.keys() - done) | changed | retried),

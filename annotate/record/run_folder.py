@@ -215,7 +215,7 @@ class Run:
             self.unfinished_dir.rmdir()
 
     def source(self, item: str, media: Media) -> Item:
-        """An item of the dataset, to be read (`spool.at_hand`)."""
+        """An item of the dataset, to be read (`download.at_hand`)."""
         if isinstance(self.root, str):
             return Item(item, Path(item), media, Remote(self.root, None))
         return Item(item, self.root / item, media)
@@ -243,7 +243,7 @@ class Run:
             self.working_copy.push(*places)
 
     def push_part(self, part: str) -> None:
-        """Have a part on the store, its stamps before it, and no working files of it any more."""
+        """Have a part on the store, its fingerprints before it, and no working files of it."""
         self.push(f"stamps/{part}.json", f"records/{part}.parquet", f"unfinished/{part}")
 
     def shown(self, place: str = "") -> str:

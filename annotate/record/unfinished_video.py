@@ -1,8 +1,8 @@
-"""The drafts of one video on disk, sealed now and then with the tracker's state to go on from."""
+"""Provisional records of one video on disk, sealed now and then with the tracker's state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,46 +10,48 @@ from typing import Any
 import torch
 
 from annotate.data.types import FrameRecord
-from annotate.discover.fingerprints import Stamp
+from annotate.discover.fingerprints import Fingerprint
 from annotate.record import checkpoint, parquet
 from annotate.store import atomic
-from annotate.track.tracker import STATE_CLASSES
 
 
-class Drafts:
+class UnfinishedVideo:
     """Segments `drafts-N` and one `state-N`, which holds what followed from segments below N.
 
     A context: left in good order or not, what was sealed stays, and `remove` takes it away.
     """
 
-    def __init__(self, folder: Path, stamp: Stamp, *, every: int) -> None:
-        """`every`: frames from one seal to the next; `stamp`: of the video, which must not change.
+    def __init__(self, folder: Path, fingerprint: Fingerprint, *, every: int) -> None:
+        """`every`: frames from one seal to the next; `fingerprint`: the video must not change.
 
         Working files of another video, or that cannot be read, are removed.
         """
-        self._folder, self._stamp, self._every = folder, stamp, every
+        self._folder, self._fingerprint, self._every = folder, fingerprint, every
         self._sealed = 0  # segments
-        self._fresh = 0  # drafts since the last seal
+        self._fresh = 0  # records since the last seal
         self._writer: parquet.PartWriter | None = None
 
-    def resume(self, device: torch.device) -> Any | None:
-        """The state sealed last, or None where the video is to be begun."""
+    def resume(self, classes: Sequence[type], device: torch.device) -> Any | None:
+        """The state sealed last, or None where the video is to be begun.
+
+        `classes` are the dataclasses that it may hold.
+        """
         for path in sorted(self._folder.glob("state-*.safetensors"), reverse=True):
             sealed = int(path.stem.removeprefix("state-"))
-            found = checkpoint.load(path, (*STATE_CLASSES, FrameRecord), device)
+            found = checkpoint.load(path, (*classes, FrameRecord), device)
             whole = all(self._segment(n).is_file() for n in range(sealed))
-            if found is not None and whole and found["stamp"] == self._stamp:
+            if found is not None and whole and found["stamp"] == self._fingerprint:
                 self._sealed = sealed
                 return found["state"]
         atomic.remove_folder(self._folder)
         return None
 
-    def add(self, draft: FrameRecord) -> None:
-        """Append a draft."""
+    def add(self, record: FrameRecord) -> None:
+        """Append a provisional record."""
         if self._writer is None:
             self._writer = parquet.PartWriter(self._folder, self._segment(self._sealed).stem)
             self._writer.__enter__()
-        self._writer.add(draft)
+        self._writer.add(record)
         self._fresh += 1
 
     @property
@@ -62,12 +64,12 @@ class Drafts:
         self._close()
         before = self._state(self._sealed)
         self._sealed += 1
-        checkpoint.save(self._state(self._sealed), {"stamp": self._stamp, "state": state})
+        checkpoint.save(self._state(self._sealed), {"stamp": self._fingerprint, "state": state})
         before.unlink(missing_ok=True)
         self._fresh = 0
 
     def read(self) -> Iterator[FrameRecord]:
-        """All drafts from the first, once the video has come to its end."""
+        """All of them from the first, once the video has come to its end."""
         self._close()
         segments = (self._segment(n) for n in range(self._sealed + (self._fresh > 0)))
         return chain.from_iterable(map(parquet.read_part, segments))
@@ -76,7 +78,7 @@ class Drafts:
         """Take the working files away."""
         atomic.remove_folder(self._folder)
 
-    def __enter__(self) -> Drafts:
+    def __enter__(self) -> UnfinishedVideo:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ReportCommand, folders
-from annotate.data.checks import in_range
 from annotate.evaluate import uncertainty
 from annotate.record.run_folder import Run
 from annotate.report import drift, facts, page, pictures
@@ -25,8 +24,6 @@ def write_report(run: Run, asked: ReportCommand) -> Path:
 
     Raises ConfigError or StorageError.
     """
-    in_range("tiles", asked.tiles, 0)
-    in_range("crops", asked.crops, 0)
     earlier = Run.open(*folders(asked.against)) if asked.against else None
     uncertainty.write(run, asked.threshold, near_duplicates=asked.near_duplicates)
     table = uncertainty.read(run)

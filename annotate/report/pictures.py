@@ -55,13 +55,13 @@ class Sheets:
 
 
 def draw(run: Run, threshold: float, signal_table: pa.Table, *, tiles: int, crops: int) -> Sheets:
-    """Draw `tiles` frames per sheet, and `crops` instances per class, half of them doubtful.
+    """Draw `tiles` frames per sheet, and `crops` instances per class, half of them uncertain.
 
     Every picture is decoded once. One that is gone is left out.
     """
     frames = uncertainty.queue(signal_table)
-    doubtful = frames.filter(pc.greater(frames["doubt"], 0))
-    first = doubtful.take(_varied(doubtful["item"].to_pylist(), tiles))
+    uncertain = frames.filter(pc.greater(frames["doubt"], 0))
+    first = uncertain.take(_varied(uncertain["item"].to_pylist(), tiles))
     reasons = {r["frame_id"]: (r["why"], r["doubt"]) for r in first.to_pylist()}
     best = _surest_frames(signal_table, frames, tiles)
     names = frames["frame_id"].to_pylist()
@@ -88,8 +88,8 @@ def draw(run: Run, threshold: float, signal_table: pa.Table, *, tiles: int, crop
                 cut[class_id, place] = Tile(_data_uri(crop), caption)
     return Sheets(
         queue=[
-            replace(whole[f], note=f"{doubt:.2f}: {uncertainty.MEANINGS[why]}")
-            for f, (why, doubt) in reasons.items()
+            replace(whole[f], note=f"{value:.2f}: {uncertainty.MEANINGS[why]}")
+            for f, (why, value) in reasons.items()
             if f in whole
         ],
         best=[whole[f] for f in best if f in whole],
@@ -102,7 +102,7 @@ def draw(run: Run, threshold: float, signal_table: pa.Table, *, tiles: int, crop
 
 
 def _surest_frames(signal_table: pa.Table, frames: pa.Table, count: int) -> list[str]:
-    """Frames with instances and the least doubt."""
+    """The most certain frames with instances."""
     with_instances = signal_table.filter(pc.is_valid(signal_table["instance_id"]))["frame_id"]
     full = frames.filter(pc.is_in(frames["frame_id"], pc.unique(with_instances.combine_chunks())))
     full = full.take(pa.array(range(len(full) - 1, -1, -1), pa.int64()))

@@ -8,16 +8,14 @@ from contextlib import suppress
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ReviewCommand, folders
-from annotate.data.checks import in_range, one_of
 from annotate.errors import ConfigError, StorageError
 from annotate.record.run_folder import Run
-from annotate.review.dataset import (
-    DATABASE_ERRORS,
-    LOOPBACK,
-    ReviewDataset,
-    connect,
-)
-from annotate.review.review import ReviewRules, build, carry_on, pull, report, root_here
+from annotate.review.app import LOOPBACK, open_app
+from annotate.review.build import build, root_here
+from annotate.review.dataset import DATABASE_ERRORS, ReviewDataset, connect
+from annotate.review.progress import report
+from annotate.review.pull import pull
+from annotate.review.rules import ReviewRules
 from annotate.runner import interrupt
 from annotate.runner.command import DONE, run_command
 
@@ -30,10 +28,8 @@ def main() -> None:
 
 
 def _review(argv: list[str]) -> int:
-    command = typed(compose(argv, "review"), ReviewCommand)
-    one_of("action", command.action, ("open", "build", "pull"))
-    in_range("port", command.port, 1024, 65535)
-    in_range("threshold", command.threshold, 0, 1)
+    composed = compose(argv, "review")
+    command = typed(composed, ReviewCommand)
     opened = Run.open(*folders(command.run))
     root_here(opened)
     rules = ReviewRules(
@@ -51,7 +47,14 @@ def _review(argv: list[str]) -> int:
                 made = pull(run, rules)
                 print(f"{len(made)} new decisions in {run.shown('reviews')}")
                 if command.repropagate:
-                    print(f"{carry_on(run, command.device)} masks carried on; open to see them")
+                    from annotate.review.repropagate import carry_on  # which take torch
+                    from annotate.runner.build import recorded_segmenter
+
+                    segmenter, finishing = recorded_segmenter(
+                        run, device=command.device, folders=composed.folders
+                    )
+                    carried = carry_on(run, segmenter, finishing)
+                    print(f"{carried} masks carried on; open to see them")
                 datasets = [d for place in rules.places(run) if (d := place.find()) is not None]
                 if not datasets:
                     raise ConfigError(
@@ -73,7 +76,7 @@ def _review(argv: list[str]) -> int:
 
 def _wait(dataset: ReviewDataset, port: int) -> None:
     """Show a dataset until Ctrl-C, which is how a review ends."""
-    session = dataset.open_app(port=port)
+    session = open_app(dataset, port=port)
     print(f"the App is at http://{LOOPBACK}:{port} until Ctrl-C; then action=pull", flush=True)
     interrupt.unwatch()
     with suppress(KeyboardInterrupt):

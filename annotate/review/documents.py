@@ -25,11 +25,11 @@ from annotate.data import geometry
 from annotate.data.decisions import Applied, Decision
 from annotate.data.types import FrameRecord, Instance, Rle
 from annotate.evaluate.uncertainty import SIGNALS
-from annotate.evaluate.uncertainty_index import NO_DOUBT, Doubt
+from annotate.evaluate.uncertainty_index import CERTAIN, Uncertainty
 
 INSTANCES = "instances"  # the field of a frame that holds its labels
 ID = "annotate_id"  # FiftyOne keeps the name `instance_id` to itself
-DOUBT_FIELDS = ("doubt", "why", *(f"doubt_{name}" for name in SIGNALS))
+UNCERTAINTY_FIELDS = ("doubt", "why", *(f"doubt_{name}" for name in SIGNALS))
 
 Document = dict[str, Any]
 Bools = npt.NDArray[np.bool_]
@@ -80,10 +80,10 @@ def frame_content(
     applied: Applied,
     visible: Iterable[Instance],
     class_names: Sequence[str],
-    doubts: Mapping[str | None, Doubt],
+    uncertainties: Mapping[str | None, Uncertainty],
     tags: tuple[str, ...] = (),
 ) -> Document:
-    """The fields of a frame that its record decides: its labels, its doubt, and `shown`.
+    """The fields of a frame that its record decides: its labels, its uncertainty, and `shown`.
 
     `record` is as it was made, `applied` with the decisions carried out, `visible` what of it is
     shown, `tags` those of the picture itself.
@@ -98,7 +98,7 @@ def frame_content(
             mask,
             class_names[instance.class_id],
             applied.tags.get(name, ()),
-            doubts.get(name, NO_DOUBT),
+            uncertainties.get(name, CERTAIN),
         )
         labels.append(label)
         shown[name] = ShownLabel(**_state(label, mask), **_origin(raw.get(name), class_names))
@@ -109,13 +109,13 @@ def frame_content(
         INSTANCES: {"_cls": "Detections", "detections": labels},
         "shown": Shown(tags, shown).dump(),
     }
-    return content | doubt_fields(doubts.get(None, NO_DOUBT))
+    return content | uncertainty_fields(uncertainties.get(None, CERTAIN))
 
 
-def doubt_fields(doubt: Doubt) -> Document:
-    """The doubt of a frame, a video or a label as fields."""
-    by_signal = {f"doubt_{name}": doubt.by_signal.get(name) for name in SIGNALS}
-    return {"doubt": doubt.doubt, "why": doubt.why, **by_signal}
+def uncertainty_fields(uncertainty: Uncertainty) -> Document:
+    """The uncertainty of a frame, a video or a label as fields."""
+    by_signal = {f"doubt_{name}": uncertainty.by_signal.get(name) for name in SIGNALS}
+    return {"doubt": uncertainty.doubt, "why": uncertainty.why, **by_signal}
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -124,7 +124,7 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def _label(
-    instance: Instance, mask: Bools, name: str, tags: Sequence[str], doubt: Doubt
+    instance: Instance, mask: Bools, name: str, tags: Sequence[str], uncertainty: Uncertainty
 ) -> Document:
     height, width = instance.mask.size_hw
     x0, y0, x1, y1 = instance.box_xyxy
@@ -145,7 +145,7 @@ def _label(
     }
     if instance.track_id:
         label["index"] = instance.track_id
-    return label | doubt_fields(doubt)
+    return label | uncertainty_fields(uncertainty)
 
 
 def drawn_id(frame_id: str, label: Document) -> str:

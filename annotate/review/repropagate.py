@@ -17,17 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from annotate.config.settings import SegmentSettings
 from annotate.data.decisions import Decision, Decisions, fold
 from annotate.data.types import FrameRecord, Image, Instance
 from annotate.decode.image import read_image
 from annotate.decode.video import open_video
 from annotate.errors import MediaError
-from annotate.models.devices import choose_device
-from annotate.models.sam2_checkpoint import SegmenterSource, load_sam2
+from annotate.record import reviews
 from annotate.record.run_folder import Run
-from annotate.segment.finishing import Cut, SegmentRules, cut_masks
-from annotate.segment.sam2 import Embedding, Sam2Image
-from annotate.segment.sam2_memory import Sam2Memory
+from annotate.segment.base import Segmenter
+from annotate.segment.finishing import Cut, cut_masks
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +45,24 @@ class Anchor:
     carried: bool  # it speaks for the frames around it; a verdict alone only ends what others say
 
 
+def carry_on(run: Run, segmenter: Segmenter, settings: SegmentSettings) -> int:
+    """Carry the corrections of a run through its tracks; how many decisions follow.
+
+    `segmenter` is loaded only when there is something to be carried. To be called under the run's
+    lock. Raises WeightsError.
+    """
+
+    def load() -> Segmenter:
+        segmenter.load()
+        return segmenter
+
+    follow = repropagate(run, list(run.reviews()), load, settings)
+    reviews.write(run.reviews_dir, follow)
+    return len(follow)
+
+
 def repropagate(
-    run: Run, made: Sequence[Decision], load: Callable[[], Sam2Image], rules: SegmentRules
+    run: Run, made: Sequence[Decision], load: Callable[[], Segmenter], settings: SegmentSettings
 ) -> list[Decision]:
     """What follows from all decisions of a run, `made` in their order; `load` gives the model.
 
@@ -55,39 +70,20 @@ def repropagate(
     read any more is passed over with a warning.
     """
     load = cache(load)
-    follow = _boxes(run, made, load, rules)
-    follow += _tracks(run, [*made, *follow], load, rules)
+    follow = _boxes(run, made, load, settings)
+    follow += _tracks(run, [*made, *follow], load, settings)
     return follow
 
 
-def segmenter(run: Run, device: str) -> tuple[Callable[[], Sam2Image], SegmentRules]:
-    """What loads the SAM 2 that made the run, and how its masks are cleaned. See WeightsError."""
-    asked = run.asked()["segment"]
-    source = SegmenterSource(
-        model=asked["model"],
-        checkpoint=asked["checkpoint"],
-        architecture=asked["architecture"],
-        revision=asked["revision"],
-    )
-    one_at_a_time = 1
-    rules = SegmentRules(asked["speck_share"], asked["hole_share"], max_pixels=one_at_a_time)
-
-    def load() -> Sam2Image:
-        place = choose_device(device)
-        return Sam2Image(load_sam2(source, place)[0], device=place)
-
-    return load, rules
-
-
 def _boxes(
-    run: Run, made: Sequence[Decision], load: Callable[[], Sam2Image], rules: SegmentRules
+    run: Run, made: Sequence[Decision], load: Callable[[], Segmenter], settings: SegmentSettings
 ) -> list[Decision]:
     """Masks for the boxes that people drew or moved."""
     folded = fold(made)
     follow = []
     for record, boxed in _frames_with(run, folded, lambda d: bool(d.box_only and not d.deleted)):
         try:
-            embedding = load().embed(_picture(run, record))
+            embedding = load().embed([_picture(run, record)])[0]
         except MediaError as error:
             log.warning("%s: not carried on: %s", record.frame_id, error)
             continue
@@ -97,13 +93,13 @@ def _boxes(
         if not boxes:
             continue
         logits, _ = load().decode(embedding, torch.tensor(boxes))
-        for row, cut in cut_masks(logits, (record.height, record.width), rules):
+        for row, cut in cut_masks(logits, (record.height, record.width), settings):
             follow.append(_carried(boxed[row], mask=cut.mask, box_only=False))
     return follow
 
 
 def _tracks(
-    run: Run, made: Sequence[Decision], load: Callable[[], Sam2Image], rules: SegmentRules
+    run: Run, made: Sequence[Decision], load: Callable[[], Segmenter], settings: SegmentSettings
 ) -> list[Decision]:
     """Masks, and absences, of the tracks about which a person said something new."""
     folded = fold(made)
@@ -111,7 +107,7 @@ def _tracks(
     if not due:
         return []
     follow: list[Decision] = []
-    memory = Sam2Memory(load())
+    segmenter = load()
     items = {item for item, _ in due}
     for item, rows in groupby(run.frames(), lambda r: r.item):
         if item not in items:
@@ -121,7 +117,7 @@ def _tracks(
             continue
         records = [folded.apply(r, run.classes).record for r in raw]
         for track_id in sorted(t for i, t in due if i == item):
-            carrier = _Carrier(run, raw, records, track_id, memory, rules)
+            carrier = _Carrier(run, raw, records, track_id, segmenter, settings)
             try:
                 follow += carrier.carry(_anchors(records, track_id, folded, due[item, track_id]))
             except MediaError as error:
@@ -174,12 +170,13 @@ class _Carrier:
         raw: Sequence[FrameRecord],
         records: Sequence[FrameRecord],
         track_id: int,
-        memory: Sam2Memory,
-        rules: SegmentRules,
+        segmenter: Segmenter,
+        settings: SegmentSettings,
     ) -> None:
         """`raw` as they were made, `records` with the decisions carried out."""
         self._records, self._track_id = records, track_id
-        self._memory, self._rules = memory, rules
+        assert segmenter.memory is not None  # or there would be no tracks
+        self._segmenter, self._memory, self._settings = segmenter, segmenter.memory, settings
         self._source = run.source(records[0].item, records[0].media)
         self._names = run.classes.names
         self._seen = {i.instance_id: i for r in raw for i in r.instances}
@@ -217,12 +214,12 @@ class _Carrier:
             return
         bank = self._memory.bank(max_anchors=MAX_ANCHORS)
         pictures = self._pictures([place, *way])
-        embedding = self._memory.image.embed(next(pictures))
+        embedding = self._embed(next(pictures))
         seeded = self._memory.seed_masks(embedding, torch.from_numpy(instance.mask.decode())[None])
         features = self._memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
         bank.anchor(TRACK, 0, features[0], seeded.pointers[0])
         for time, (position, picture) in enumerate(zip(way, pictures, strict=True), start=1):
-            cut = self._step(self._memory.image.embed(picture), bank, time)
+            cut = self._step(picture, bank, time)
             there = self._there(position)
             if cut is None:
                 if self._drawn and there is None:
@@ -233,14 +230,19 @@ class _Carrier:
             elif there is None and self._drawn:
                 yield self._added(position, instance, cut)
 
-    def _step(self, embedding: Embedding, bank: Any, time: int) -> Cut | None:
+    def _step(self, picture: Image, bank: Any, time: int) -> Cut | None:
+        embedding = self._embed(picture)
         carried = self._memory.carry(embedding, bank, [TRACK], time)
         features = self._memory.encode(embedding, carried.logits, carried.present, prompted=False)
         bank.remember(time, [TRACK], features, carried.pointers)
         if float(carried.present[0]) <= 0:
             return None
         logits: Tensor = carried.logits
-        return next((cut for _, cut in cut_masks(logits, embedding.size_hw, self._rules)), None)
+        return next((cut for _, cut in cut_masks(logits, picture.shape[:2], self._settings)), None)
+
+    def _embed(self, picture: Image) -> Any:
+        (embedding,) = self._segmenter.embed([picture])
+        return embedding
 
     def _there(self, position: int) -> Instance | None:
         """The track in a frame, as far as it is known."""

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -15,20 +14,22 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from annotate import export
-from annotate.config.settings import AnnotateCommand
-from annotate.data.checks import in_range, one_of
+from annotate.config.settings import AnnotateCommand, deciding
 from annotate.data.types import ClassList
 from annotate.discover import listing
 from annotate.discover.class_list import load_prompts
-from annotate.discover.fingerprints import Stamp
-from annotate.errors import AnnotateError
+from annotate.discover.dataset import Dataset
+from annotate.discover.fingerprints import Fingerprint
+from annotate.errors import AnnotateError, ConfigError
+from annotate.ground.base import Grounder
 from annotate.record import lock, resume, versions
 from annotate.record.asked import ChangedError
 from annotate.record.counts import Counts, count_records
 from annotate.record.run_folder import Run
 from annotate.runner import gates, interrupt, log_file, summary
+from annotate.runner.exports import Exporter, export_run, make_exporters
 from annotate.runner.units import Shard, Step, Unit, cut, share, to_do
+from annotate.segment.base import NO_MEMORY, Segmenter
 from annotate.store.remote import is_url
 from annotate.store.working_copy import WorkingCopy
 from annotate.synthetic.demo import ensure_demo
@@ -53,10 +54,10 @@ class Executor(Protocol):
         self,
         units: Sequence[Unit],
         run: Run,
-        seen: Mapping[str, Stamp],
+        seen: Mapping[str, Fingerprint],
         on_step: Callable[[Step], None],
     ) -> None:
-        """Do all units; `seen` are the stamps of their items."""
+        """Do all units; `seen` are the fingerprints of their items."""
 
 
 def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
@@ -64,22 +65,22 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
 
     Whatever can be wrong with the asking is found before the first frame is read.
     """
-    export.check(settings)
-    one_of("on_change", settings.on_change, ("stop", "redo", "new"))
-    one_of("executor", settings.executor, ("local", "ray"))
-    in_range("runner.part_items", settings.runner.part_items, 1)
+    exporters = make_exporters(settings)
+    settings.grounder.make(Grounder)
+    segmenter = settings.segmenter.make(Segmenter)
     shard = Shard.parse(settings.shard) if settings.shard else None
-    rules = gates.GateRules(**asdict(settings.gates))
     if settings.dataset.kind == "demo":
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
-    gates.check(rules, classes)
+    gates.check(settings.gates, classes)
     found = listing.discover(settings.dataset.path, kind=_kind(settings))
+    if not segmenter.has_memory and any(item.media == "video" for item in found.items):
+        raise ConfigError(f"segment: {NO_MEMORY}")
     load = cache(lambda: _executor(settings, classes))
     for folder in _run_folders(settings):
         try:
             with _started(folder, found, classes, settings, shard) as run:
-                return _Job(settings, found, shard, rules, run).finish(load)
+                return _Job(settings, found, shard, exporters, run).finish(load)
         except ChangedError as error:
             if settings.on_change != "new":
                 raise
@@ -90,7 +91,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
 @contextmanager
 def _started(
     place: Path | str,
-    found: listing.Dataset,
+    found: Dataset,
     classes: ClassList,
     settings: AnnotateCommand,
     shard: Shard | None,
@@ -130,14 +131,14 @@ class _Job:
     def __init__(
         self,
         settings: AnnotateCommand,
-        found: listing.Dataset,
+        found: Dataset,
         shard: Shard | None,
-        rules: gates.GateRules,
+        exporters: Mapping[str, Exporter],
         run: Run,
     ) -> None:
         self._settings = settings
         self._shard = shard
-        self._rules = rules
+        self._exporters = exporters
         self._run = run
         self._plan = share(cut(found.items, settings.runner.part_items), shard)
         self._items = tuple(item for unit in self._plan for item in unit.items)
@@ -175,8 +176,8 @@ class _Job:
             self._broken_off("stopped", 2, str(error))
             raise
 
-    def _look(self) -> resume.Standing:
-        return resume.look(
+    def _look(self) -> resume.ResumeState:
+        return resume.resume_state(
             self._run, self._items, self._all, retry_failed=self._settings.retry_failed
         )
 
@@ -211,7 +212,7 @@ class _Job:
 
     def _export(self) -> Sequence[Mapping[str, Any]]:
         with self._timed("export"):
-            exports = export.export_run(self._run, self._settings)
+            exports = export_run(self._run, self._exporters, self._settings)
             self._draw()
         return exports
 
@@ -235,11 +236,14 @@ class _Job:
         counts = count_records(self._run, threshold, {item.name for item in self._items})
         judged = list(
             gates.counted(
-                self._rules, failed=counts.failed, annotated=counts.annotated, frames=counts.frames
+                self._settings.gates,
+                failed=counts.failed,
+                annotated=counts.annotated,
+                frames=counts.frames,
             )
         )
         if self._shard is None:
-            judged += gates.scored(self._rules, self._run, threshold)
+            judged += gates.scored(self._settings.gates, self._run, threshold)
         passed = all(gate.passed for gate in judged)
         return self._summary(
             status="done" if passed else "gate_failed",
@@ -304,7 +308,7 @@ def _executor(settings: AnnotateCommand, classes: ClassList) -> Executor:
         from annotate.runner.ray_executor import Cluster
 
         return Cluster(settings, classes)
-    from annotate.config.build import build_worker
+    from annotate.runner.build import build_worker
 
     return build_worker(settings, classes)
 
@@ -348,13 +352,11 @@ def _run_folder(settings: AnnotateCommand) -> Path | str:
 
 def _asked(settings: AnnotateCommand) -> dict[str, Any]:
     """What decides the records: where it runs and how it is batched do not."""
-    ground = {k: v for k, v in asdict(settings.ground).items() if k != "batch"}
-    segment = {k: v for k, v in asdict(settings.segment).items() if k != "max_pixels"}
     return {
         "version": versions.program(),
         "kind": _kind(settings),
-        "ground": ground,
-        "segment": segment,
-        "track": asdict(settings.track),
-        "video": asdict(settings.video),
+        "ground": settings.grounder.deciding() | deciding(settings.ground),
+        "segment": settings.segmenter.deciding() | deciding(settings.segment),
+        "track": deciding(settings.track),
+        "video": deciding(settings.video),
     }

@@ -6,33 +6,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from annotate.data.checks import in_range
+from annotate.config.settings import SegmentSettings, TrackSettings
 from annotate.data.types import Frame, FrameRecord, Instance, Item
-from annotate.ground.select import Grounder
-from annotate.models.memory_limit import Backoff
-from annotate.segment.finishing import Segmenter, SegmentRules, cut_masks
-from annotate.segment.object_groups import GroupedMemory
-from annotate.segment.sam2 import Sam2Image
-from annotate.track.matching import TrackRules
-from annotate.track.tracker import TrackedFrame, VideoTracker
-from annotate.track.tracks import Track
-
-
-@dataclass(frozen=True, slots=True)
-class VideoRules:
-    """How videos are worked through; see `ground.every`, `video:` and conf/track/."""
-
-    every: int  # frames from one grounding to the next
-    batch: int  # key frames per forward
-    track: TrackRules
-
-    def __post_init__(self) -> None:
-        in_range("ground.every", self.every, 1)
+from annotate.errors import ConfigError
+from annotate.ground.select import Detector
+from annotate.models.memory_limit import MemoryLimit
+from annotate.segment.base import NO_MEMORY, Segmenter
+from annotate.segment.finishing import Masker, cut_masks
+from annotate.segment.video import VideoSegmenter
+from annotate.track import settling
+from annotate.track.sightings import TrackedFrame
+from annotate.track.tracker import STATE_CLASSES, VideoTracker
 
 
 class Pipeline:
@@ -40,27 +28,35 @@ class Pipeline:
 
     def __init__(
         self,
-        grounder: Grounder,
-        sam: Sam2Image,
-        segment: SegmentRules,
-        video: VideoRules,
+        detector: Detector,
+        segmenter: Segmenter,
         *,
-        objects_at_once: Backoff | None = None,
+        segment: SegmentSettings,
+        track: TrackSettings,
+        every: int,
+        batch: int,
+        boxes_at_once: MemoryLimit | None = None,
+        objects_at_once: MemoryLimit | None = None,
     ) -> None:
-        self._grounder = grounder
-        self._segmenter = Segmenter(sam, segment)
-        self._memory = GroupedMemory(sam, at_once=objects_at_once)
-        self._segment = segment
-        self._video = video
+        """`every`: frames of a video from one grounding to the next; `batch`: key frames a pass."""
+        self._detector = detector
+        self._masker = Masker(segmenter, segment, at_once=boxes_at_once)
+        self._video: VideoSegmenter | None = None
+        if segmenter.memory is not None:
+            self._video = VideoSegmenter(
+                segmenter, boxes_at_once=boxes_at_once, objects_at_once=objects_at_once
+            )
+        self._segment, self._track = segment, track
+        self._every, self._batch = every, batch
         self.seconds: Counter[str] = Counter()
 
     def stills(self, frames: Sequence[Frame]) -> list[FrameRecord]:
         """Records of a batch of stills, in their order. Raises MemoryError when one is too much."""
         with self._timed("ground"):
-            found = self._grounder.find([frame.image for frame in frames])
+            found = self._detector.find([frame.image for frame in frames])
         with self._timed("segment"):
             return [
-                ok_record(frame, self._segmenter.refine(frame, detections))
+                ok_record(frame, self._masker.refine(frame, detections))
                 for frame, detections in zip(frames, found, strict=True)
             ]
 
@@ -70,11 +66,12 @@ class Pipeline:
         """One pass over the frames of a video, in their order.
 
         With `after`, the state of an earlier pass, it goes on there; the frames must then begin
-        with those that it held.
+        with those that it held. Raises ConfigError where the segmenter has no memory.
         """
-        rules = self._video
+        if self._video is None:
+            raise ConfigError(NO_MEMORY)
         tracker = VideoTracker(
-            self._memory, self._grounder, rules.track, every=rules.every, batch=rules.batch
+            self._video, self._detector, self._track, every=self._every, batch=self._batch
         )
         source = iter(frames)
         if after is not None:
@@ -83,8 +80,13 @@ class Pipeline:
 
     @property
     def device(self) -> torch.device:
-        """Where the models are."""
-        return self._memory.image.device
+        """Where memories are kept."""
+        return self._video.device if self._video else torch.device("cpu")
+
+    @property
+    def state_classes(self) -> tuple[type, ...]:
+        """The dataclasses that the state of a pass holds."""
+        return (*(self._video.state_classes if self._video else ()), *STATE_CLASSES)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -102,7 +104,7 @@ class VideoPass:
     """
 
     def __init__(
-        self, tracker: VideoTracker, frames: Iterable[Frame], segment: SegmentRules
+        self, tracker: VideoTracker, frames: Iterable[Frame], segment: SegmentSettings
     ) -> None:
         self._tracker = tracker
         self._frames = frames
@@ -120,39 +122,7 @@ class VideoPass:
 
     def settled(self, drafts: Iterable[FrameRecord]) -> Iterator[FrameRecord]:
         """The records of the drafts, given again after the last one was made."""
-        kept = self._tracker.kept()
-        standing = {i: _root(track, kept) for i, track in kept.items()}
-        numbers = {i: n for n, i in enumerate(sorted(set(standing.values())), start=1)}
-        said = {i: (kept[i].class_id, kept[i].phrase, kept[i].score) for i in numbers}
-        for moment, draft in enumerate(drafts):
-            # One instance for each standing track: its own, else the eldest of those merged into.
-            chosen: dict[int, Instance] = {}
-            for instance in sorted(draft.instances, key=lambda i: i.track_id):
-                own = instance.track_id
-                if own not in kept or _hidden(kept[own], moment):
-                    continue
-                if own == standing[own]:
-                    chosen[own] = instance
-                else:
-                    chosen.setdefault(standing[own], instance)
-            instances = []
-            for i in sorted(chosen):
-                class_id, phrase, score = said[i]
-                margin = chosen[i].margin
-                if margin is not None and chosen[i].class_id != class_id:
-                    margin = -margin  # here the detector took it for another class
-                instances.append(
-                    replace(
-                        chosen[i],
-                        instance_id=f"{draft.frame_id}:{numbers[i]}",
-                        class_id=class_id,
-                        phrase=phrase,
-                        score=score,
-                        margin=margin,
-                        track_id=numbers[i],
-                    )
-                )
-            yield replace(draft, instances=tuple(instances))
+        yield from settling.settle(drafts, self._tracker.kept())
 
     def _instances(self, tracked: TrackedFrame) -> Iterator[Instance]:
         sightings = list(tracked.sightings.values())
@@ -206,13 +176,3 @@ def failed_record(item: Item, reason: str, *, frame_index: int = 0) -> FrameReco
         status="failed",
         error=reason,
     )
-
-
-def _root(track: Track, kept: dict[int, Track]) -> int:
-    while track.merged_into in kept:
-        track = kept[track.merged_into]
-    return track.track_id
-
-
-def _hidden(track: Track, moment: int) -> bool:
-    return any(first <= moment <= last for first, last in track.hidden)

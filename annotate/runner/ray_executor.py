@@ -23,15 +23,14 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from annotate.config.build import build_worker
 from annotate.config.settings import AnnotateCommand
-from annotate.data.checks import in_range
 from annotate.data.types import ClassList, Item
-from annotate.discover.fingerprints import Stamp
+from annotate.discover.fingerprints import Fingerprint
 from annotate.errors import AnnotateError, ConfigError, StorageError
 from annotate.record import parquet, versions
 from annotate.record.run_folder import Run
 from annotate.runner import log_file
+from annotate.runner.build import build_worker
 from annotate.runner.pipeline import failed_record
 from annotate.runner.units import Step, Unit
 from annotate.runner.worker import Worker
@@ -57,8 +56,6 @@ class Cluster:
 
     def __init__(self, settings: AnnotateCommand, classes: ClassList) -> None:
         """Connects to the cluster, or starts one, and loads the models. Raises ConfigError."""
-        in_range("ray.workers", settings.ray.workers, 0)
-        in_range("ray.cpus", settings.ray.cpus, 0)
         _connect(settings)
         gpus, count = _share_of_gpus(settings), settings.ray.workers
         count = count or max(1, int(ray.cluster_resources().get("GPU", 0) / gpus) if gpus else 1)
@@ -93,7 +90,7 @@ class Cluster:
         self,
         units: Sequence[Unit],
         run: Run,
-        seen: Mapping[str, Stamp],
+        seen: Mapping[str, Fingerprint],
         on_step: Callable[[Step], None],
     ) -> None:
         """Do all units. A worker that is lost costs the unit it was at, which is done again."""
@@ -109,8 +106,8 @@ class Cluster:
             while queue or any(unit for _, unit in busy.values()):
                 while queue and idle:
                     number, todo = idle.pop(), queue.popleft()
-                    stamps = {item.name: seen.get(item.name) for item in todo.items}
-                    busy[self._actors[number].do.remote(todo, shared, stamps)] = number, todo
+                    known = {item.name: seen.get(item.name) for item in todo.items}
+                    busy[self._actors[number].do.remote(todo, shared, known)] = number, todo
                 (answer,), _ = ray.wait(list(busy))
                 number, unit = busy.pop(answer)
                 try:
@@ -200,7 +197,7 @@ class _Actor:
         return Made(dict(self._worker.provenance), versions.program(), versions.libraries())
 
     def do(
-        self, unit: Unit, run: Run, seen: Mapping[str, Stamp]
+        self, unit: Unit, run: Run, seen: Mapping[str, Fingerprint]
     ) -> tuple[Step, Mapping[str, float]]:
         """Do a unit; what it amounts to, and the seconds that each stage took."""
         if (working_copy := run.working_copy) is not None:
@@ -244,7 +241,6 @@ def _cpus(needed: float) -> int:
 
 def _share_of_gpus(settings: AnnotateCommand) -> float:
     if settings.ray.gpus is not None:
-        in_range("ray.gpus", settings.ray.gpus, 0)
         return settings.ray.gpus
     return 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
 

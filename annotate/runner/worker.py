@@ -11,18 +11,18 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Self
 
-from annotate.data.checks import in_range
+from annotate.config.settings import RunnerSettings
 from annotate.data.types import Frame, FrameRecord, Item
 from annotate.decode.download import at_hand
 from annotate.decode.read_ahead import check_name, decode_ahead
 from annotate.decode.video import open_video
 from annotate.discover import fingerprints
-from annotate.discover.fingerprints import Stamp
+from annotate.discover.fingerprints import Fingerprint
 from annotate.errors import MediaError
 from annotate.models.memory_limit import over
 from annotate.record import parquet
 from annotate.record.run_folder import Run
-from annotate.record.unfinished_video import Drafts
+from annotate.record.unfinished_video import UnfinishedVideo
 from annotate.runner.pipeline import Pipeline, failed_record
 from annotate.runner.units import Step, Unit
 from annotate.store import atomic
@@ -31,26 +31,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class RunnerRules:
-    """How the work is cut and fed, see `runner:` in conf/config.yaml; it changes no record."""
+class Feed:
+    """How the work reaches the models; it changes no record."""
 
-    workers: int
-    ahead: int
-    batch: int  # images of one shape per forward
+    batch: int  # images of one size per pass
     max_pixels: int  # of one picture; more is a failed item
     stride: int  # every n-th frame of a video
-    checkpoint_frames: int  # of a video, from which an interrupted one goes on
-    max_ram_gb: float | None  # of this process, from which less is done at a time
-
-    def __post_init__(self) -> None:
-        in_range("runner.workers", self.workers, 1)
-        in_range("runner.ahead", self.ahead, 1)
-        in_range("ground.batch", self.batch, 1)
-        in_range("dataset.max_pixels", self.max_pixels, 1)
-        in_range("video.stride", self.stride, 1)
-        in_range("runner.checkpoint_frames", self.checkpoint_frames, 1)
-        if self.max_ram_gb is not None:
-            in_range("runner.max_ram_gb", self.max_ram_gb, 0)
+    runner: RunnerSettings
 
 
 OnStep = Callable[[Step], None]
@@ -59,12 +46,10 @@ OnStep = Callable[[Step], None]
 class Worker:
     """Does units with the models it holds; every executor has one or more."""
 
-    def __init__(
-        self, pipeline: Pipeline, rules: RunnerRules, provenance: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, feed: Feed, provenance: Mapping[str, Any]) -> None:
         """`provenance` says which weights the pipeline was built with, by role."""
         self._pipeline = pipeline
-        self._rules = rules
+        self._feed = feed
         self.provenance = provenance
 
     @property
@@ -73,53 +58,58 @@ class Worker:
         return self._pipeline.seconds
 
     def run(
-        self, units: Sequence[Unit], run: Run, seen: Mapping[str, Stamp], on_step: OnStep
+        self, units: Sequence[Unit], run: Run, seen: Mapping[str, Fingerprint], on_step: OnStep
     ) -> None:
-        """Do all units, reading ahead from one to the next; `seen` are the stamps of the items."""
+        """Do all units, reading ahead from one to the next; `seen`: fingerprints of the items."""
         decoded = self._decoded([i for u in units if not u.is_video for i in u.items])
         for unit in units:
             self._do(unit, run, seen, on_step, decoded)
 
-    def do(self, unit: Unit, run: Run, seen: Mapping[str, Stamp], on_step: OnStep) -> None:
+    def do(self, unit: Unit, run: Run, seen: Mapping[str, Fingerprint], on_step: OnStep) -> None:
         """Do one unit."""
         self._do(unit, run, seen, on_step, self._decoded(() if unit.is_video else unit.items))
 
     def _decoded(self, stills: Iterable[Item]) -> Iterator[tuple[Item, Frame | MediaError]]:
-        rules = self._rules
+        feed = self._feed
         return decode_ahead(
             stills,
-            workers=rules.workers,
-            ahead=rules.ahead,
-            max_pixels=rules.max_pixels,
-            crowded=over(rules.max_ram_gb),
+            workers=feed.runner.workers,
+            ahead=feed.runner.ahead,
+            max_pixels=feed.max_pixels,
+            crowded=over(feed.runner.max_ram_gb),
         )
 
     def _do(
         self,
         unit: Unit,
         run: Run,
-        seen: Mapping[str, Stamp],
+        seen: Mapping[str, Fingerprint],
         on_step: OnStep,
         decoded: Iterator[tuple[Item, Frame | MediaError]],
     ) -> None:
-        """The stamps are written first: a part without them could not be seen to be outdated."""
+        """Fingerprints are written first: a part without them could not be seen to be outdated."""
         atomic.clean(run.records_dir, [unit.part])  # what a lost worker left of this unit
         fingerprints.write(
             run.stamps_dir, unit.part, {i.name: seen.get(i.name) for i in unit.items}
         )
         if unit.is_video:
-            stamp = seen.get(unit.items[0].name)
-            run_video(unit, self._pipeline, run, self._rules, stamp, on_step)
+            fingerprint = seen.get(unit.items[0].name)
+            run_video(unit, self._pipeline, run, self._feed, fingerprint, on_step)
             run.push_part(unit.part)
             return
-        batch = self._rules.batch
+        batch = self._feed.batch
         made = list(_annotated(islice(decoded, len(unit.items)), self._pipeline, batch, on_step))
         parquet.write_part(run.records_dir, unit.part, made)
         run.push_part(unit.part)
 
 
 def run_video(
-    unit: Unit, pipeline: Pipeline, run: Run, rules: RunnerRules, stamp: Stamp, on_step: OnStep
+    unit: Unit,
+    pipeline: Pipeline,
+    run: Run,
+    feed: Feed,
+    fingerprint: Fingerprint,
+    on_step: OnStep,
 ) -> None:
     """Annotate one video into one part, holding a few of its frames at a time.
 
@@ -129,9 +119,11 @@ def run_video(
     (item,) = unit.items
     folder = run.unfinished_dir / unit.part
     with ExitStack() as held:
-        drafts = held.enter_context(Drafts(folder, stamp, every=rules.checkpoint_frames))
-        reading = held.enter_context(_Reading(item, rules))
-        sealed = drafts.resume(pipeline.device)
+        drafts = held.enter_context(
+            UnfinishedVideo(folder, fingerprint, every=feed.runner.checkpoint_frames)
+        )
+        reading = held.enter_context(_Reading(item, feed))
+        sealed = drafts.resume(pipeline.state_classes, pipeline.device)
         if sealed is not None:
             reading.go_back(sealed)
         passing = pipeline.video(reading.frames(), after=sealed and sealed["pass"])
@@ -161,9 +153,9 @@ class _Reading:
     A context: a video on a store is on this machine until it is left.
     """
 
-    def __init__(self, item: Item, rules: RunnerRules) -> None:
+    def __init__(self, item: Item, feed: Feed) -> None:
         self._item = item
-        self._rules = rules
+        self._feed = feed
         self._held = ExitStack()
         self._following = 0  # index of the frame to be read next
         self.damage: list[FrameRecord] = []
@@ -178,11 +170,11 @@ class _Reading:
         self.damage = [r for r in state["damage"] if r.frame_index < self._following]
 
     def frames(self) -> Iterator[Frame]:
-        stride = self._rules.stride
+        stride = self._feed.stride
         try:
             check_name(self._item)
             here = self._held.enter_context(at_hand(self._item))
-            video = open_video(here, max_pixels=self._rules.max_pixels)
+            video = open_video(here, max_pixels=self._feed.max_pixels)
         except (MediaError, OSError) as error:  # a folder may vanish between two looks
             self.note(error)
             return

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from annotate.config.settings import SegmentSettings
 from annotate.data import geometry
-from annotate.data.checks import in_range
 from annotate.data.types import Detections, Frame, Instance, Rle
-from annotate.segment.sam2 import Sam2Image, upsample_masks
+from annotate.models.memory_limit import MemoryLimit
+from annotate.segment.base import Segmenter
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentRules:
-    """How raw masks are cleaned; see `segment:` in conf/config.yaml."""
+class Masker:
+    """A segmenter with what is made of its logits, for the detections of stills."""
 
-    speck_share: float
-    hole_share: float
-    max_pixels: int
-
-    def __post_init__(self) -> None:
-        in_range("segment.speck_share", self.speck_share, 0, 1)
-        in_range("segment.hole_share", self.hole_share, 0, 1)
-        in_range("segment.max_pixels", self.max_pixels, 1)
-
-
-class Segmenter:
-    """Turns the detections of a still into instances."""
-
-    def __init__(self, model: Sam2Image, rules: SegmentRules) -> None:
-        self._model = model
-        self._rules = rules
+    def __init__(
+        self, segmenter: Segmenter, settings: SegmentSettings, *, at_once: MemoryLimit | None = None
+    ) -> None:
+        """`at_once` limits the boxes that the segmenter sees together."""
+        self._segmenter = segmenter
+        self._settings = settings
+        self._at_once = at_once or MemoryLimit("boxes")
 
     def refine(self, frame: Frame, found: Detections) -> tuple[Instance, ...]:
         """Instances in the order of the detections; one whose mask is empty is dropped.
@@ -44,8 +37,9 @@ class Segmenter:
         """
         if not len(found):
             return ()
-        embedding = self._model.embed(frame.image)
-        logits, ious = self._model.decode(embedding, torch.from_numpy(found.boxes_xyxy))
+        (embedding,) = self._segmenter.embed([frame.image])
+        boxes = torch.from_numpy(found.boxes_xyxy)
+        logits, ious = decode(self._segmenter, embedding, boxes, self._at_once)
         scores = ious.cpu().numpy()
         return tuple(
             Instance(
@@ -60,8 +54,22 @@ class Segmenter:
                 margin=float(found.margins[row]),
                 box_iou=cut.iou_with(found.boxes_xyxy[row]),
             )
-            for row, cut in cut_masks(logits, frame.size_hw, self._rules)
+            for row, cut in cut_masks(logits, frame.size_hw, self._settings)
         )
+
+
+def decode(
+    segmenter: Segmenter, embedding: Any, boxes_k4: Tensor, at_once: MemoryLimit
+) -> tuple[Tensor, Tensor]:
+    """Mask logits (k, a, b) and IoU estimates (k,) of boxes (k >= 1, 4), some at a time.
+
+    Raises MemoryError when one box alone is too much.
+    """
+    passes = at_once.slices(
+        range(len(boxes_k4)), lambda rows: segmenter.decode(embedding, boxes_k4[list(rows)])
+    )
+    logits, ious = zip(*passes, strict=True)
+    return torch.cat(logits), torch.cat(ious)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +86,31 @@ class Cut:
 
 
 def cut_masks(
-    logits_kss: Tensor, size_hw: tuple[int, int], rules: SegmentRules
+    logits_kss: Tensor, size_hw: tuple[int, int], settings: SegmentSettings
 ) -> Iterator[tuple[int, Cut]]:
     """Low-resolution logits (k, s, s) to (row, cleaned mask at frame size), empty ones left out.
 
     Full-size masks exist for a few rows at a time, as many as `max_pixels` allows.
     """
     h, w = size_hw
-    step = max(1, rules.max_pixels // (h * w))
+    step = max(1, settings.max_pixels // (h * w))
     for start in range(0, len(logits_kss), step):
         masks = upsample_masks(logits_kss[start : start + step], size_hw).cpu().numpy()
         for mask in masks:
-            geometry.clean_mask(mask, rules.speck_share, rules.hole_share)
+            geometry.clean_mask(mask, settings.speck_share, settings.hole_share)
         rows = np.flatnonzero(masks.any((1, 2)))
         boxes, areas = geometry.mask_boxes(masks[rows]), masks[rows].sum((1, 2))
         for row, box, area, counts in zip(
             rows, boxes, areas, geometry.encode_masks(masks[rows]), strict=True
         ):
             yield start + int(row), Cut(Rle(counts, size_hw), tuple(box.tolist()), int(area))
+
+
+def upsample_masks(logits_kss: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Low-resolution logits (k, s, s) to bool masks (k, h, w) at frame size."""
+    return (
+        functional.interpolate(logits_kss[:, None], size_hw, mode="bilinear", align_corners=False)[
+            :, 0
+        ]
+        > 0
+    )

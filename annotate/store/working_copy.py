@@ -22,7 +22,7 @@ from annotate.store.cache_folder import cache_folder
 from annotate.store.remote import Seen, Store
 from annotate.store.remote_lock import RemoteLock, hold
 
-NOTES = ".mirror"  # beside what is mirrored: what the store is known to hold, a file for each
+NOTES = ".mirror"  # in the working copy: what the store is known to hold, a file for each
 MADE_FROM_RECORDS = ("exports/", "media/", "contact_sheet.png")  # made again, never brought here
 AT_ONCE = 8  # transfers
 # In this order files are sent: nothing is on the store before what it depends on, and the summary,

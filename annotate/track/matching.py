@@ -1,58 +1,61 @@
-"""Who is who in a video: assignment of detections to tracks and the life of a track. Numpy only."""
+"""Who is who in a frame: which detection is which track, and what becomes of the rest.
+
+All that decides identity in a frame, as functions of arrays: no torch, no models, no files. A row
+of an array is one track or one detection, k of the ones and n of the others; masks are compared
+on a common grid of p cells.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Set
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from annotate.data.checks import in_range, one_of
-from annotate.track.tracks import Bools, Floats, Track
+from annotate.config.settings import TrackSettings
+from annotate.track.tracks import Bools, Floats
 
+Ints = npt.NDArray[np.integer]
 Pairs = list[tuple[int, int]]
 
-PROMPTS = ("mask", "box", "point")
 # A same-class pair wins over an other-class pair of somewhat higher IoU: detectors flicker between
 # classes more seldom than masks of neighbours overlap.
 CLASS_BONUS = 0.3
 SAME_OBJECT_IOU = 0.7
 
 
-@dataclass(frozen=True, slots=True)
-class TrackRules:
-    """When detections and tracks are the same object; see conf/track/."""
+class Objects(NamedTuple):
+    """Tracks or detections of one frame, as they are compared."""
 
-    prompt: str  # how SAM 2 is told of a new object: mask | box | point
-    birth_score: float  # detector score from which an unknown object becomes a track, 0..1
-    match_iou: float  # mask IoU from which a detection is the track's object, 0..1
-    inside: float  # share of the smaller mask in the larger from which a same-class pair matches
-    motion: float  # weight of where motion leads against where memory looks
-    drift_iou: float  # below this IoU to its sure detection a track is anchored anew, 0..1
-    duplicate_iou: float  # two tracks that overlap more are one object, 0..1
-    max_gap: int  # frames an unseen object is waited for
-    max_misses: int  # key frames in a row without a detection until a track is taken for gone
-    min_hits: int  # detections a track needs to be kept, as far as it had key frames
-    reach: float  # how far from where it is expected a lost object may return, object sizes
-    cut: float  # mean colour change that ends a scene, 0..1
+    masks: Bools  # (k, p)
+    class_ids: Ints  # (k,)
 
-    def at_rhythm(self, every: int) -> TrackRules:
-        """The rules where only every n-th frame has detections to count."""
-        return replace(
-            self,
-            max_misses=max(1, round(self.max_misses / every)),
-            min_hits=max(1, round(self.min_hits / every)),
+    def joined(self, others: Objects) -> Objects:
+        """These and the others."""
+        return Objects(
+            np.concatenate([self.masks, others.masks]),
+            np.concatenate([self.class_ids, others.class_ids]),
         )
 
-    def __post_init__(self) -> None:
-        one_of("track.prompt", self.prompt, PROMPTS)
-        for share in ("birth_score", "match_iou", "inside", "drift_iou", "duplicate_iou", "cut"):
-            in_range(f"track.{share}", getattr(self, share), 0, 1)
-        in_range("track.motion", self.motion, 0)
-        in_range("track.max_gap", self.max_gap, 0)
-        in_range("track.max_misses", self.max_misses, 1)
-        in_range("track.min_hits", self.min_hits, 1)
-        in_range("track.reach", self.reach, 0)
+
+class Missing(NamedTuple):
+    """Tracks of one frame that no detection overlaps."""
+
+    centres: Floats  # (k, 2) xy px, where they are expected
+    sizes: Floats  # (k,) px, when last seen
+    class_ids: Ints  # (k,)
+    unseen: Ints  # (k,) frames since they were there
+    drawn: Bools  # (k,) memory still draws them
+
+
+class Duplicate(NamedTuple):
+    """Two tracks that lie on one object, by their rows."""
+
+    stays: int
+    goes: int
+    merged: bool  # one object under two ids; else `goes` is out of sight and has no mask here
 
 
 def overlaps(masks: Bools, others: Bools) -> tuple[Floats, Floats]:
@@ -64,8 +67,48 @@ def overlaps(masks: Bools, others: Bools) -> tuple[Floats, Floats]:
     return iou, both / np.maximum(np.minimum(areas, other_areas), 1)
 
 
+def of_one_class(one: Objects, other: Objects) -> Bools:
+    """Which objects are of one class, (k, n)."""
+    return np.asarray(one.class_ids[:, None] == other.class_ids[None])
+
+
+def pair(
+    drawn: Objects,
+    expected: Bools,
+    unseen: Ints,
+    found: Objects,
+    scores: Floats,
+    rules: TrackSettings,
+) -> tuple[Pairs, Floats]:
+    """Pairs (track, detection), and the IoU (k, n) of what memory draws with what was found.
+
+    `drawn` are the k tracks as memory draws them, `expected` their masks (k, p) as motion has them,
+    and `unseen` (k,) the frames without a sight of them; `scores` (n,) are of the detections.
+    """
+    iou, inside = overlaps(drawn.masks, found.masks)
+    moved_iou, moved_inside = overlaps(expected, found.masks)
+    pairs = assign(
+        with_motion(iou, moved_iou, unseen, rules),
+        with_motion(inside, moved_inside, unseen, rules),
+        of_one_class(drawn, found),
+        scores,
+        rules,
+    )
+    return pairs, iou
+
+
+def with_motion(overlap: Floats, expected: Floats, unseen: Ints, rules: TrackSettings) -> Floats:
+    """Overlaps (k, n) of masks that memory draws, averaged with those of the expected masks.
+
+    Memory knows looks, motion knows places: twins that cross are told apart by the latter. The
+    longer a track is unseen, which `unseen` (k,) counts in frames, the less its motion says.
+    """
+    trust = rules.motion * 0.8 ** unseen[:, None]
+    return (overlap + trust * expected) / (1 + trust)
+
+
 def assign(
-    iou: Floats, inside: Floats, same_class: Bools, scores: Floats, rules: TrackRules
+    iou: Floats, inside: Floats, same_class: Bools, scores: Floats, rules: TrackSettings
 ) -> Pairs:
     """Optimal one-to-one pairs (track, detection): overlaps (k, n) each, detection scores (n,).
 
@@ -78,8 +121,42 @@ def assign(
     return _best_pairs(np.where(possible, 1 + iou + CLASS_BONUS * same_class + scores, 0))
 
 
+def corrections(
+    iou: Floats,
+    quality: Floats,
+    drawn_quality: Floats,
+    sure: Bools,
+    rules: TrackSettings,
+    *,
+    every: int,
+) -> tuple[Bools, Bools]:
+    """Of m pairs of track and detection: which tracks are anchored anew, which masks are replaced.
+
+    `iou` (m,) is of memory's mask with the detection's, and the qualities (m,) are what the model
+    thinks of the detection's mask and of memory's; `sure` (m,): the detection could give birth.
+    """
+    # Memory that carried a mask over many frames has drifted, whether it shows or not.
+    drifted = sure & ((every > 1) | (iou < rules.drift_iou))
+    return drifted, drifted | (quality >= drawn_quality)
+
+
+def find_again(missing: Missing, boxes: Floats, class_ids: Ints, rules: TrackSettings) -> Pairs:
+    """Pairs of missing tracks and free detections (n, 4) xyxy px near where these should be."""
+    # The longer it was away, the less its old motion says.
+    slack = 1 + missing.unseen / 10
+    # One that memory still draws is let go of only for what is very near where it should be.
+    slack[missing.drawn] /= 3
+    found_sizes = sizes(boxes)
+    larger = np.maximum(missing.sizes[:, None], found_sizes[None])
+    ratio = larger / np.minimum(missing.sizes[:, None], found_sizes[None])
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    apart = np.linalg.norm(missing.centres[:, None] - centres[None], axis=2)
+    mates = missing.class_ids[:, None] == class_ids[None]
+    return reassign_lost(apart / (larger * slack[:, None]), ratio, mates, rules)
+
+
 def reassign_lost(
-    distance: Floats, size_ratio: Floats, same_class: Bools, rules: TrackRules
+    distance: Floats, size_ratio: Floats, same_class: Bools, rules: TrackSettings
 ) -> Pairs:
     """Optimal pairs (lost track, detection) by nearness, (k, n) each.
 
@@ -91,17 +168,73 @@ def reassign_lost(
     return _best_pairs(np.where(possible, worth, 0))
 
 
-def is_cut(thumbnail: Floats, before: Floats | None, threshold: float) -> bool:
-    """Whether a scene ends between two thumbnails (h, w, 3) in 0..1."""
-    return before is not None and float(np.abs(thumbnail - before).mean()) > threshold
+def sizes(boxes_xyxy: Floats) -> Floats:
+    """Sides (k,) of the squares of the boxes' (k, 4) areas, px; at least one."""
+    w, h = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).T
+    return np.asarray(np.maximum(np.sqrt(np.maximum(w * h, 0)), 1.0))
+
+
+def births(
+    found: Objects, scores: Floats, held: Objects, taken: Set[int], rules: TrackSettings
+) -> list[int]:
+    """Detections, the best first, that become tracks: sure ones of what no track holds.
+
+    `scores` (n,) are of the detections, which come the best first; `held` is what tracks hold, and
+    `taken` the detections that are theirs.
+    """
+    known = np.asarray(_on_one_object(found, held, rules).any(1))
+    twins = _on_one_object(found, found, rules)
+    born: list[int] = []
+    for row in range(len(scores)):
+        sure = scores[row] >= rules.birth_score
+        if sure and row not in taken and not known[row] and not twins[row, born].any():
+            born.append(row)
+    return born
+
+
+def _on_one_object(one: Objects, other: Objects, rules: TrackSettings) -> Bools:
+    """Which pairs (k, n) overlap as two masks of one object do."""
+    iou, inside = overlaps(one.masks, other.masks)
+    mates = of_one_class(one, other)
+    return np.asarray((iou >= rules.match_iou) | (mates & (inside >= rules.inside)))
+
+
+def duplicates(
+    iou: Floats, matched: Bools, beside: Bools, mask_scores: Floats, rules: TrackSettings
+) -> list[Duplicate]:
+    """Which of the tracks in a frame, the eldest first, lie on an object that another one holds.
+
+    Tracks that were ever detected side by side, `beside` (k, k), are two objects: the one that is
+    not detected now is out of sight, and memory has put its mask on the other. Else they are one
+    object under two ids, and the elder takes over. `iou` is (k, k); two tracks that are both
+    `matched` (k,) with a detection now are left alone; `mask_scores` (k,) say whose mask is better.
+    """
+    found: list[Duplicate] = []
+    gone: set[int] = set()
+    for younger in range(1, len(iou)):
+        for elder in range(younger):
+            both = elder, younger
+            if not gone.isdisjoint(both) or all(matched[i] for i in both):
+                continue
+            if iou[elder, younger] < rules.duplicate_iou:
+                continue
+            merged = not beside[elder, younger]
+            goes = younger if merged else min(both, key=lambda i: (matched[i], mask_scores[i]))
+            found.append(Duplicate(elder + younger - goes, goes, merged))
+            gone.add(goes)
+    return found
+
+
+def clashes(iou: Floats, ids: Ints, other_ids: Ints, rules: TrackSettings) -> Bools:
+    """Which of the tracks `ids` (k,) lie where another track is seen, (k,).
+
+    `iou` (k, n) is of their masks with those of the tracks `other_ids` (n,), which may be the same.
+    """
+    another = ids[:, None] != other_ids[None]
+    return np.asarray(((iou >= rules.match_iou) & another).any(1))
 
 
 def _best_pairs(worth: Floats) -> Pairs:
     """The one-to-one pairs of the highest total worth; pairs of worth 0 do not count."""
     rows, columns = linear_sum_assignment(worth, maximize=True)
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if worth[r, c] > 0]
-
-
-def keep(track: Track, rules: TrackRules) -> bool:
-    """Whether a finished track had the detections that its key frames allowed."""
-    return track.hits >= min(rules.min_hits, max(track.key_frames, 1))

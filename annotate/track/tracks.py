@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,6 +103,13 @@ class Track:
         self.sure_hits += other.sure_hits
         self.sure_sum += other.sure_sum
         self.misses = 0
+
+
+def seen_side_by_side(tracks: Collection[Track]) -> None:
+    """Tracks that are detected in one frame are different objects, and stay so."""
+    ids = {track.track_id for track in tracks}
+    for track in tracks:
+        track.beside |= ids - {track.track_id}
 
 
 def centre(box_xyxy: Floats) -> Floats:

@@ -1,11 +1,13 @@
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from annotate.config.compose import compose, conf_dir, typed
+from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand, ExportCommand
+from annotate.config.shipped import conf_dir
 from annotate.errors import ConfigError
 
 ASKED = ["dataset=.", "prompts=[cat]"]
@@ -18,7 +20,8 @@ def settings(*argv: str) -> AnnotateCommand:
 @pytest.mark.parametrize("models", sorted(p.stem for p in (conf_dir() / "models").glob("*.yaml")))
 def test_every_preset_composes_to_a_grounder_and_a_segmenter(models):
     made = settings(f"models={models}")
-    assert made.ground.model and made.segment.checkpoint.endswith(".pt")
+    assert made.grounder.arguments["model"]
+    assert made.segmenter.arguments["checkpoint"].endswith(".pt")
 
 
 def test_every_dataset_config_composes():
@@ -29,8 +32,10 @@ def test_every_dataset_config_composes():
 
 
 def test_the_more_specific_choice_wins():
-    assert settings("models=tiny", "segment=fast").segment.checkpoint == "sam2.1_hiera_tiny.pt"
-    assert settings("segment=fast", "models=tiny").ground.model.startswith("embedded:")
+    chosen = settings("models=tiny", "segment=fast")
+    assert chosen.segmenter.arguments["checkpoint"] == "sam2.1_hiera_tiny.pt"
+    chosen = settings("segment=fast", "models=tiny")
+    assert chosen.grounder.arguments["model"].startswith("embedded:")
 
 
 def test_every_key_says_its_unit_or_range():
@@ -97,9 +102,12 @@ def test_a_users_own_dataset_config(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["dataset=.", "prompts=[a]", "grund.floor=1"], "grund"),
+        (["dataset=.", "prompts=[a]", "grund.floor=1"], "grund: no such key; did you mean ground"),
         (["dataset=.", "prompts=[a]", "ground.floor=low"], "ground.floor"),
-        (["dataset=.", "prompts=[a]", "models=huge"], "huge"),
+        (
+            ["dataset=.", "prompts=[a]", "models=huge"],
+            "models=huge: known are balanced, best, fast",
+        ),
         (["dataset=.", "prompts=[a]", "runner.workers=[1]"], "runner.workers"),
         (["dataset=nowhere", "prompts=[a]"], "dataset=nowhere: no such file, folder or glob"),
         (["prompts=[a]"], "dataset is not given: add dataset=VALUE"),
@@ -113,6 +121,20 @@ def test_a_wrong_command_is_one_line_that_names_the_key(argv, says):
         typed(compose(argv, "config"), AnnotateCommand)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("threshold=30", "threshold=30: expected 0..1"),
+        ("only=best", "only=best: expected one of all, reviewed, accepted"),
+        ("export.media=move", "export.media=move: expected one of link, copy, none"),
+        ("export.split={train: 0.8, val: 0.1}", "export.split: shares sum to 0.9"),
+    ],
+)
+def test_an_export_asked_wrongly_is_refused(given, says):
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        typed(compose(["run=x", given], "export"), ExportCommand)
 
 
 def test_composing_leaves_hydra_to_others():

@@ -1,8 +1,7 @@
-"""What people decide: written, folded, applied, and honoured by an export. No FiftyOne needed."""
+"""What people decide: written, folded and applied. No FiftyOne needed."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +13,8 @@ from annotate.data import decisions
 from annotate.data.decisions import Decision
 from annotate.data.geometry import decode_crop, encode_masks, mask_boxes, run_lengths
 from annotate.data.types import ClassList, ClassSpec, FrameRecord, Instance, Rle
-from annotate.errors import ConfigError
 from annotate.record import parquet, reviews
 from annotate.record.run_folder import Run
-from exporters import export
-from exporters.options import ExportOptions
 
 CLASSES = ClassList((ClassSpec("cat", ("cat",)), ClassSpec("dog", ("dog",))))
 H, W = 40, 60
@@ -173,6 +169,26 @@ def test_a_decision_on_a_new_object_of_the_same_id_starts_afresh():
     assert made.conflicts == () and made.record.instances[0].class_id == 0
 
 
+@pytest.mark.parametrize(
+    ("made", "origin"),
+    [
+        ([("person", True), ("propagation", True)], "repropagated"),
+        ([("propagation", True), ("person", True)], "reviewed"),
+        ([("person", False), ("propagation", True)], "repropagated"),
+        ([("propagation", True), ("person", False)], "repropagated"),  # its mask is what it was
+        ([("propagation", False), ("person", False)], "reviewed"),
+        ([("propagation", True), ("person", False), ("person", True)], "reviewed"),
+    ],
+)
+def test_who_made_the_mask_that_counts_made_the_instance(made, origin):
+    """Each decision: by whom, and whether it says a mask."""
+    said = [
+        about("a.png:0", by=by, mask=mask(*LEFT) if shaped else None, class_name="dog")
+        for by, shaped in made
+    ]
+    assert applied(PICTURE, *said).record.instances[0].origin == origin
+
+
 def test_run_lengths_and_crops_agree_with_whole_masks():
     rng = np.random.default_rng(0)
     for share in (0.0, 0.1, 0.5, 1.0):
@@ -188,75 +204,3 @@ def test_run_lengths_and_crops_agree_with_whole_masks():
     big[0, 100:900, 300:1700] = True
     (counts,) = encode_masks(big)
     assert decode_crop(counts, (1080, 1920), (300, 100, 1700, 900)).all()
-
-
-ROWS = [
-    PICTURE,
-    still("b.png", instance("b.png:0", LEFT), instance("b.png:1", RIGHT)),
-    still("c.png", instance("c.png:0", LEFT)),
-    still("d.png", instance("d.png:0", LEFT)),
-]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    run = Run(path=tmp_path / "run", root=tmp_path / "data", classes=CLASSES)
-    parquet.write_part(run.records_dir, "part-0", ROWS)
-    return run
-
-
-def exported(run: Run, only: str = "all") -> dict[str, list[str]]:
-    """The instances of a COCO export, by picture."""
-    asked = ExportOptions(
-        threshold=0.3, only=only, split={}, split_seed=0, frames_stride=1, media="none",
-        coco_masks="rle", polygon_tolerance=1.0,
-    )  # fmt: skip
-    export(run, ["coco"], asked)
-    document = json.loads((run.path / "exports/coco/instances.json").read_text())
-    found: dict[int, list[str]] = {i["id"]: [] for i in document["images"]}
-    for annotation in document["annotations"]:
-        found[annotation["image_id"]].append(annotation["instance_id"])
-    return {i["frame_id"]: found[i["id"]] for i in document["images"]}
-
-
-def test_an_export_without_decisions_is_what_it_was(run: Run):
-    everything = exported(run)
-    before = (run.path / "exports/coco/instances.json").read_bytes()
-    reviews.write(run.reviews_dir, [about("a.png:0", tags=("night",))])
-    assert exported(run) == everything
-    assert (run.path / "exports/coco/instances.json").read_bytes() == before
-    assert everything == {
-        "a.png": ["a.png:0"], "b.png": ["b.png:0", "b.png:1"],
-        "c.png": ["c.png:0"], "d.png": ["d.png:0"],
-    }  # fmt: skip
-
-
-def test_an_export_takes_what_was_decided(run: Run):
-    picture = {"frame_id": "b.png", "item": "b.png"}
-    reviews.write(
-        run.reviews_dir,
-        [
-            Decision(**picture, tags=("accept",)),
-            about("b.png:1", RIGHT, tags=("fix",)),
-            Decision(frame_id="c.png", item="c.png", tags=("reject",)),
-            about("a.png:1", RIGHT, tags=("accept",)),  # below the threshold, but vouched for
-        ],
-    )
-    assert exported(run) == {
-        "a.png": ["a.png:0", "a.png:1"], "b.png": ["b.png:0", "b.png:1"], "d.png": ["d.png:0"],
-    }  # fmt: skip
-    assert exported(run, "reviewed") == {
-        "a.png": ["a.png:0", "a.png:1"], "b.png": ["b.png:0", "b.png:1"],
-    }  # fmt: skip
-    assert exported(run, "accepted") == {"a.png": ["a.png:1"], "b.png": ["b.png:0"]}
-    before = (run.path / "exports/coco/instances.json").read_bytes()
-    exported(run, "accepted")
-    assert (run.path / "exports/coco/instances.json").read_bytes() == before
-
-
-def test_an_unknown_selection_is_named():
-    with pytest.raises(ConfigError, match="only=best: expected one of all, reviewed, accepted"):
-        ExportOptions(
-            threshold=0.3, only="best", split={}, split_seed=0, frames_stride=1, media="none",
-            coco_masks="rle", polygon_tolerance=1.0,
-        )  # fmt: skip

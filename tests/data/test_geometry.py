@@ -85,3 +85,22 @@ def test_nothing_happens_at_share_zero_nor_to_empty_and_full_masks():
         cleaned = mask.copy()
         geometry.clean_mask(cleaned, 0, 0)
         assert np.array_equal(cleaned, mask)
+
+
+def test_parts_touch_by_corners():
+    mask = blob()
+    mask[35:37, 45:47] = True  # 4 px: a speck, if it were a part of its own
+    whole = mask.copy()
+    geometry.clean_mask(mask, 0.01, 0.01)
+    assert np.array_equal(mask, whole)
+
+
+def test_holes_do_not_touch_by_corners():
+    mask = blob()
+    mask[20:23, 20:23] = mask[23:26, 23:26] = False  # 9 px each; both together are no pin-hole
+    mask[5:7, 30:32] = False  # a bay,
+    mask[7:9, 32:34] = False  # and a hole at its corner, which does not open to it
+    geometry.clean_mask(mask, 0.01, 0.01)
+    bay = blob()
+    bay[5:7, 30:32] = False
+    assert np.array_equal(mask, bay)

@@ -21,7 +21,7 @@ from annotate.evaluate.truth import Truth, mask_of, read_mapping, read_truth
 from annotate.record import parquet, reviews
 from annotate.record.run_folder import Run
 from tests import reference
-from tests.evaluate.test_uncertainty import CLASSES, H, W, clip, square, still
+from tests.evaluate.squares import CLASSES, H, W, clip, square, still
 
 
 def made(tmp_path: Path, *frames) -> Run:

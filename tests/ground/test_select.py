@@ -1,14 +1,23 @@
+"""Candidates to detections, for any grounder; and Grounding DINO's own."""
+
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from annotate.config.schema import checked
+from annotate.config.settings import GroundSettings
 from annotate.data.types import ClassList, ClassSpec
 from annotate.discover.class_list import load_prompts
 from annotate.errors import ConfigError, PromptError
-from annotate.ground.select import Grounder, GroundRules, _candidates, split_classes
+from annotate.ground.base import Candidates
+from annotate.ground.grounding_dino import GroundingDino
+from annotate.ground.grounding_dino.captions import Captions, split_classes
+from annotate.ground.select import Detector
 from annotate.synthetic.still import draw_still
+from tests.ground.detectors import RULES, detector
 
-RULES = GroundRules(floor=0.1, pooling="mean", nms_iou=0.7, cross_class_iou=0.9, max_detections=300)
 PHRASES = ["red circle", "blue square", "green triangle", "yellow cross", "purple ring"]
 COMBOS = [tuple(p.split()) for p in PHRASES]
 
@@ -25,7 +34,7 @@ def same(one, two) -> None:
 
 
 def test_finds_the_objects_under_their_own_classes(tiny_dino):
-    grounder = Grounder(tiny_dino, load_prompts(PHRASES), RULES)
+    grounder = detector(tiny_dino, load_prompts(PHRASES))
     right = total = 0
     for seed in range(40, 52):
         drawn = scene(seed)
@@ -39,7 +48,7 @@ def test_finds_the_objects_under_their_own_classes(tiny_dino):
 
 
 def test_several_images_in_one_forward_equal_one_at_a_time(tiny_dino):
-    grounder = Grounder(tiny_dino, load_prompts(PHRASES), RULES)
+    grounder = detector(tiny_dino, load_prompts(PHRASES))
     sizes = [(256, 192), (192, 256), (256, 192), (200, 200), (256, 192)]
     images = [scene(60 + i, size).image for i, size in enumerate(sizes)]
     together = grounder.find(images)
@@ -49,7 +58,7 @@ def test_several_images_in_one_forward_equal_one_at_a_time(tiny_dino):
 
 
 def test_text_encoder_runs_once_per_caption(tiny_dino):
-    grounder = Grounder(tiny_dino, load_prompts(["white star", "black cross"]), RULES)
+    grounder = detector(tiny_dino, load_prompts(["white star", "black cross"]))
     before = tiny_dino._memo.passes
     for seed in range(3):
         grounder.find([scene(seed).image, scene(seed + 1).image])
@@ -92,12 +101,12 @@ def test_separators_inside_a_phrase_do_not_break_it(tiny_dino, phrase):
 
 def test_a_phrase_of_nothing_is_refused(tiny_dino):
     with pytest.raises(PromptError, match=r"phrase '\?\.\.': no letter or digit"):
-        Grounder(tiny_dino, load_prompts(["?.."]), RULES)
+        detector(tiny_dino, load_prompts(["?.."]))
 
 
 def test_synonyms_share_a_class_and_say_which_phrase_found_it(tiny_dino):
     classes = load_prompts(["round: purple cross, red circle", "blue square"])
-    grounder = Grounder(tiny_dino, classes, RULES)
+    grounder = detector(tiny_dino, classes)
     hits = 0
     for seed in range(80, 90):
         drawn = scene(seed)
@@ -114,14 +123,13 @@ def test_synonyms_share_a_class_and_say_which_phrase_found_it(tiny_dino):
 
 def test_negatives_speak_against_their_class(tiny_dino):
     classes = ClassList((ClassSpec("cat", ("tabby", "kitten"), negatives=("dog",)),))
-    (chunk,) = Grounder(tiny_dino, classes, RULES)._chunks
-    assert chunk.phrases == ("tabby", "kitten", "dog")
-    boxes = torch.rand(4, 4)
+    (chunk,) = Captions(tiny_dino, classes).chunks
+    assert chunk.texts == ("tabby", "kitten", "dog")
     scores = torch.tensor([[0.6, 0.2, 0.5], [0.2, 0.4, 0.5], [0.2, 0.4, 0.3], [0.0, 0.05, 0.0]])
-    found = _candidates(chunk, boxes, scores, RULES.floor)
-    assert found.scores.tolist() == pytest.approx([0.6, 0.4])
-    assert found.phrases == ["tabby", "kitten"]
-    assert torch.equal(found.boxes, boxes[[0, 2]])
+    queries, found, class_ids, texts = chunk.best(scores, RULES.floor)
+    assert queries.tolist() == [0, 2] and class_ids.tolist() == [0, 0]
+    assert found.tolist() == pytest.approx([0.6, 0.4])
+    assert texts == ["tabby", "kitten"]
 
 
 def test_long_lists_are_split_evenly_on_class_boundaries(tiny_dino):
@@ -143,8 +151,9 @@ def test_long_lists_are_split_evenly_on_class_boundaries(tiny_dino):
 def test_split_lists_merge_to_the_right_classes(tiny_dino):
     filler = [f"thing{i:03d}" for i in range(60)]
     classes = load_prompts([PHRASES[0], PHRASES[1], *filler, *PHRASES[2:]])
-    grounder = Grounder(tiny_dino, classes, RULES)
-    assert len(grounder._chunks) > 1
+    captions = Captions(tiny_dino, classes)
+    assert len(captions.chunks) > 1
+    grounder = Detector(captions, RULES)
     right = total = 0
     for seed in range(40, 50):
         drawn = scene(seed)
@@ -160,24 +169,24 @@ def test_split_lists_merge_to_the_right_classes(tiny_dino):
 def test_a_class_beyond_the_budget_is_refused(tiny_dino):
     phrases = ", ".join(f"thing number {i}" for i in range(100))
     with pytest.raises(PromptError, match="class 'x': its 100 phrases take"):
-        Grounder(tiny_dino, load_prompts([f"x: {phrases}"]), RULES)
+        detector(tiny_dino, load_prompts([f"x: {phrases}"]))
 
 
 def test_one_object_under_two_names_is_one_detection(tiny_dino):
     classes = load_prompts(["red circle", "circle", "red object"])
-    grounder = Grounder(tiny_dino, classes, RULES)
+    grounder = detector(tiny_dino, classes)
     drawn = draw_still(7, (256, 256), combos=[("red", "circle")], min_objects=1, max_objects=1)
     (found,) = grounder.find([drawn.image])
     near = np.abs(found.boxes_xyxy - np.array(drawn.objects[0].box_xyxy)).max(1) < 10
     assert near.sum() == 1
     # The names it lost to are near it in score, and a class without rivals has all of its score.
     assert 0 <= found.margins[near] < found.scores[near]
-    (alone,) = Grounder(tiny_dino, load_prompts(["red circle"]), RULES).find([drawn.image])
+    (alone,) = detector(tiny_dino, load_prompts(["red circle"])).find([drawn.image])
     assert np.array_equal(alone.margins, alone.scores)
 
 
 def test_boxes_stay_inside_and_the_floor_holds(tiny_dino):
-    grounder = Grounder(tiny_dino, load_prompts(PHRASES), RULES)
+    grounder = detector(tiny_dino, load_prompts(PHRASES))
     for size in [(257, 131), (64, 64), (700, 90)]:
         (found,) = grounder.find([scene(5, size).image])
         if len(found):
@@ -188,14 +197,66 @@ def test_boxes_stay_inside_and_the_floor_holds(tiny_dino):
 
 
 def test_an_image_without_objects_gives_none(tiny_dino):
-    grounder = Grounder(tiny_dino, load_prompts(PHRASES), RULES)
+    grounder = detector(tiny_dino, load_prompts(PHRASES))
     (found,) = grounder.find([np.full((192, 192, 3), 120, np.uint8)])
     assert len(found.scores[found.scores > 0.3]) == 0
     assert found.boxes_xyxy.shape == (len(found), 4)
 
 
-def test_rules_name_what_is_out_of_range():
+class Fixed:
+    """A grounder that finds what it was told, as numpy arrays."""
+
+    def __init__(self, *boxes, scores, class_ids=None) -> None:
+        self._found = Candidates(
+            np.array(boxes, float).reshape(-1, 4),
+            scores,
+            class_ids or [0] * len(scores),
+            [f"phrase {n}" for n in range(len(scores))],
+        )
+
+    def find(self, images, floor):
+        return [self._found for _ in images]
+
+
+def selected(*boxes, settings=RULES, **rest):
+    (found,) = Detector(Fixed(*boxes, **rest), settings).find([np.zeros((100, 200, 3), np.uint8)])
+    return found
+
+
+def test_any_grounders_boxes_are_clipped_sorted_and_cut_at_the_floor():
+    found = selected((-5, 10, 30, 40), (150, 50, 300, 120), (1, 1, 9, 9), scores=[0.2, 0.6, 0.05])
+    assert found.boxes_xyxy.tolist() == [[150, 50, 200, 100], [0, 10, 30, 40]]
+    assert found.scores.tolist() == pytest.approx([0.6, 0.2])
+    assert found.phrases == ("phrase 1", "phrase 0")
+    assert found.boxes_xyxy.dtype == np.float32 and found.class_ids.dtype == np.int32
+
+
+def test_a_box_without_a_pixel_is_none():
+    assert len(selected((5, 5, 5.4, 50), (300, 0, 400, 90), scores=[0.9, 0.9])) == 0
+    assert len(selected(scores=[])) == 0
+
+
+def test_one_class_keeps_the_best_of_two_and_another_class_its_own():
+    boxes = (0, 0, 50, 50), (0, 0, 50, 48), (0, 0, 50, 46)
+    found = selected(*boxes, scores=[0.5, 0.9, 0.4], class_ids=[0, 0, 1])
+    assert found.phrases == ("phrase 1",), "nearly one box, under two names, is one object"
+    assert found.margins.tolist() == pytest.approx([0.5])
+    apart = replace(RULES, cross_class_iou=0.99)
+    found = selected(*boxes, settings=apart, scores=[0.5, 0.9, 0.4], class_ids=[0, 0, 1])
+    assert found.phrases == ("phrase 1", "phrase 2")
+
+
+def test_only_so_many_are_kept():
+    boxes = [(x, 0, x + 8, 8) for x in range(0, 100, 10)]
+    few = replace(RULES, max_detections=3)
+    found = selected(*boxes, settings=few, scores=[n / 10 for n in range(10)])
+    assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.7])
+
+
+def test_settings_name_what_is_out_of_range():
+    good = {"every": 1, "nms_iou": 0.7, "cross_class_iou": 0.9, "max_detections": 1, "batch": 0}
     with pytest.raises(ConfigError, match=r"ground\.floor=1\.5: expected 0\.\.1"):
-        GroundRules(floor=1.5, pooling="mean", nms_iou=0.7, cross_class_iou=0.9, max_detections=1)
+        checked(GroundSettings, {"floor": 1.5, **good}, "ground")
+    own = {"model": "x", "revision": None, "device": "cpu"}
     with pytest.raises(ConfigError, match=r"ground\.pooling=median: expected one of mean, max"):
-        GroundRules(floor=0.1, pooling="median", nms_iou=0.7, cross_class_iou=0.9, max_detections=1)
+        checked(GroundingDino, {"pooling": "median", **own}, "ground")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from annotate.config.compose import conf_dir
+from annotate.config.shipped import conf_dir
 from annotate.models import __main__ as command
 from annotate.models import hub
 from tests.hub_server import serve
@@ -88,7 +88,7 @@ def test_check_names_every_model_that_is_wrong(
     ("arguments", "word"),
     [
         (("action=push",), "action=push: expected one of list, pull, check"),
-        (("models=huge",), "models/huge"),
+        (("models=huge",), "models=huge: known are balanced, best, fast, tiny"),
         (("nonsense",), "nonsense"),
         (("action=pull", "models=fast"), "action=pull models="),
         (("action=check", "models=tiny", "device=tpu"), "device=tpu"),

@@ -7,17 +7,16 @@ import torch
 from annotate.data.types import Frame, Item
 from annotate.decode.read_ahead import decode_ahead
 from annotate.discover.class_list import load_prompts
-from annotate.ground.select import Grounder
-from annotate.models.memory_limit import CALM, Backoff
-from annotate.runner.pipeline import Pipeline, VideoPass, VideoRules
+from annotate.models.memory_limit import CALM, MemoryLimit
+from annotate.runner.pipeline import Pipeline, VideoPass
 from annotate.runner.worker import _annotated
-from annotate.segment.object_groups import GroupedMemory
-from annotate.segment.sam2 import Sam2Image
-from annotate.segment.sam2_memory import Sam2Memory
+from annotate.segment.sam2.image import Sam2Image
+from annotate.segment.sam2.memory import Sam2Memory
+from annotate.segment.video import VideoSegmenter
 from annotate.synthetic.clip import Clip
 from annotate.synthetic.still import draw_still
 from annotate.track.tracker import VideoTracker
-from tests.ground.test_select import RULES as GROUND
+from tests.ground.detectors import detector
 from tests.track.test_matching import RULES
 from tests.track.test_tracker import SEGMENT
 
@@ -37,27 +36,27 @@ class Scarce:
 
 
 def test_halved_when_it_runs_out_and_kept_there():
-    memory, backoff = Scarce(fits=3), Backoff("rows")
-    assert [row for done in backoff.slices(range(16), memory) for row in done] == list(range(16))
+    memory, limit = Scarce(fits=3), MemoryLimit("rows")
+    assert [row for done in limit.slices(range(16), memory) for row in done] == list(range(16))
     assert memory.sizes[:3] == [16, 8, 4] and set(memory.sizes[3:]) == {2}
     memory.sizes.clear()
-    list(backoff.slices(range(4), memory))
+    list(limit.slices(range(4), memory))
     assert memory.sizes == [2, 2]
 
 
 def test_regrown_when_it_has_sufficed_for_a_while():
-    memory, backoff = Scarce(fits=2), Backoff("rows")
-    list(backoff.slices(range(4), memory))
+    memory, limit = Scarce(fits=2), MemoryLimit("rows")
+    list(limit.slices(range(4), memory))
     memory.fits = 99
     memory.sizes.clear()
     for _ in range(2 * CALM):
-        list(backoff.slices(range(8), memory))
+        list(limit.slices(range(8), memory))
     assert memory.sizes[0] == 2 and memory.sizes[-1] == 8
 
 
 def test_a_row_that_does_not_fit_alone_is_said():
     with pytest.raises(MemoryError, match="one of the rows alone does not fit"):
-        list(Backoff("rows").slices(range(4), Scarce(fits=0)))
+        list(MemoryLimit("rows").slices(range(4), Scarce(fits=0)))
 
 
 def test_other_errors_are_not_taken_for_memory():
@@ -65,12 +64,12 @@ def test_other_errors_are_not_taken_for_memory():
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        list(Backoff("rows").slices(range(4), broken))
+        list(MemoryLimit("rows").slices(range(4), broken))
 
 
 def test_a_ceiling_halves_before_anything_fails():
-    memory, backoff = Scarce(fits=99), Backoff("rows", crowded=lambda: True)
-    list(backoff.slices(range(8), memory))
+    memory, limit = Scarce(fits=99), MemoryLimit("rows", crowded=lambda: True)
+    list(limit.slices(range(8), memory))
     assert memory.sizes[0] == 4 and memory.sizes[-1] == 1
     assert sum(memory.sizes) == 8
 
@@ -106,9 +105,9 @@ def short_of(monkeypatch, owner, name: str, fits: int, rows) -> list[int]:
 
 
 @pytest.fixture
-def pipeline(tiny_dino, tiny_sam) -> Pipeline:
-    grounder = Grounder(tiny_dino, load_prompts(["red circle", "blue square"]), GROUND)
-    return Pipeline(grounder, tiny_sam, SEGMENT, VideoRules(every=1, batch=1, track=RULES))
+def pipeline(tiny_dino, tiny_segmenter) -> Pipeline:
+    finder = detector(tiny_dino, load_prompts(["red circle", "blue square"]))
+    return Pipeline(finder, tiny_segmenter, segment=SEGMENT, track=RULES, every=1, batch=1)
 
 
 def stills(count: int) -> list[Frame]:
@@ -138,7 +137,7 @@ def test_stills_that_ran_out_of_memory_have_the_same_records(pipeline, tiny_dino
     images = short_of(
         monkeypatch, type(tiny_dino), "score", fits=2, rows=lambda pixels, _: len(pixels)
     )
-    boxes = short_of(monkeypatch, Sam2Image, "_decode", fits=1, rows=lambda _, boxes: len(boxes))
+    boxes = short_of(monkeypatch, Sam2Image, "decode", fits=1, rows=lambda _, boxes: len(boxes))
     same(pipeline.stills(frames), expected)
     assert max(images) == 6 and max(boxes) >= 2
 
@@ -159,18 +158,18 @@ def test_a_still_that_does_not_fit_at_all_costs_only_itself(pipeline, tiny_dino,
     assert found[1].error == "out of memory: one of the images alone does not fit"
 
 
-def test_objects_of_a_video_in_groups_are_the_same_tracks(tiny_dino, tiny_sam, monkeypatch):
+def test_objects_of_a_video_in_groups_are_the_same_tracks(tiny_dino, tiny_segmenter, monkeypatch):
     combos = [("red", "circle"), ("blue", "square")]
     clip = Clip(4, (160, 120), combos=combos, objects=4)
     frames = [Frame(Item("a.mp4", None, "video"), clip.frame(t).image, t, t / 25) for t in range(8)]
-    grounder = Grounder(tiny_dino, load_prompts([" ".join(c) for c in combos]), GROUND)
+    finder = detector(tiny_dino, load_prompts([" ".join(c) for c in combos]))
 
-    def records(memory):
-        tracker = VideoTracker(memory, grounder, RULES, every=2, batch=1)
+    def records():
+        tracker = VideoTracker(VideoSegmenter(tiny_segmenter), finder, RULES, every=2, batch=1)
         passing = VideoPass(tracker, frames, SEGMENT)
         return list(passing.settled(list(passing.drafts())))
 
-    expected = records(Sam2Memory(tiny_sam))
+    expected = records()
     assert max(len(r.instances) for r in expected) >= 2
     for name, rows in (
         ("carry", lambda _, bank, ids, time: len(ids)),
@@ -178,7 +177,7 @@ def test_objects_of_a_video_in_groups_are_the_same_tracks(tiny_dino, tiny_sam, m
         ("seed_masks", lambda _, masks: len(masks)),
     ):
         short_of(monkeypatch, Sam2Memory, name, fits=1, rows=rows)
-    found = records(GroupedMemory(tiny_sam))
+    found = records()
     same(found, expected)
     assert [[i.track_id for i in r.instances] for r in found] == [
         [i.track_id for i in r.instances] for r in expected

@@ -20,9 +20,9 @@ from annotate.report import label_font
 from annotate.report.overlay import Overlay
 from annotate.report.render import frames_worth_seeing, render_run, write_contact_sheet
 from annotate.report.video_writer import VideoWriter
-from tests.exporters.test_exporters import instance
-from tests.exporters.test_exporters import record as still_record
-from tests.exporters.test_videos import CLASSES, FRAMES, H, W, frame_record, scenes, write_clip
+from tests.exporters.clips import CLASSES, FRAMES, H, W, frame_record, scenes, write_clip
+from tests.exporters.runs import instance
+from tests.exporters.runs import record as still_record
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from annotate.record.run_folder import Run
 from annotate.report import drift, facts
 from annotate.report.__main__ import _report, write_report
 from tests.app_page import CHROMIUM, QUIET, needs_chromium
-from tests.evaluate.test_uncertainty import CLASSES, clip, square, still
+from tests.evaluate.squares import CLASSES, clip, square, still
 
 
 def asked(run: Path, *more: str) -> ReportCommand:

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image as PilImage
 
 import annotate
-from annotate.config import build
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand
 from annotate.decode import read_ahead
@@ -22,7 +21,7 @@ from annotate.evaluate.detection import compare
 from annotate.evaluate.truth import read_truth
 from annotate.record import parquet
 from annotate.report.video_writer import VideoWriter
-from annotate.runner import job, worker
+from annotate.runner import build, job, worker
 from annotate.synthetic.clip import Clip
 from annotate.synthetic.demo import ensure_demo
 

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from annotate.config.schema import checked
+from annotate.config.settings import SegmentSettings
 from annotate.data import geometry
 from annotate.data.types import Detections, Frame, Item
 from annotate.errors import ConfigError
-from annotate.segment.finishing import Segmenter, SegmentRules
-from annotate.segment.sam2 import upsample_masks
+from annotate.segment.finishing import Masker, upsample_masks
 from annotate.synthetic.still import draw_still
 
-RULES = SegmentRules(speck_share=0.005, hole_share=0.005, max_pixels=64_000_000)
+RULES = SegmentSettings(speck_share=0.005, hole_share=0.005, max_pixels=64_000_000)
 
 
 def frame_of(image: np.ndarray) -> Frame:
@@ -52,9 +53,9 @@ def test_same_masks_as_sam2s_own_predictor(tiny_sam):
         np.testing.assert_allclose(ious.numpy(), np.ravel(their_ious), atol=0.02)
 
 
-def test_masks_fit_the_objects(tiny_sam):
+def test_masks_fit_the_objects(tiny_segmenter):
     scene = draw_still(11, (320, 240), min_objects=4)
-    found = Segmenter(tiny_sam, RULES).refine(frame_of(scene.image), detections(boxes_of(scene)))
+    found = Masker(tiny_segmenter, RULES).refine(frame_of(scene.image), detections(boxes_of(scene)))
     ious = []
     for instance, shown in zip(found, scene.objects, strict=True):
         mask = instance.mask.decode()
@@ -62,9 +63,9 @@ def test_masks_fit_the_objects(tiny_sam):
     assert np.mean(ious) > 0.75
 
 
-def test_instances_say_what_their_mask_is(tiny_sam):
+def test_instances_say_what_their_mask_is(tiny_segmenter):
     scene = draw_still(12, (200, 150), min_objects=3)
-    for instance in Segmenter(tiny_sam, RULES).refine(
+    for instance in Masker(tiny_segmenter, RULES).refine(
         frame_of(scene.image), detections(boxes_of(scene))
     ):
         mask = instance.mask.decode()
@@ -75,11 +76,11 @@ def test_instances_say_what_their_mask_is(tiny_sam):
         assert instance.margin == pytest.approx(0.3)
 
 
-def test_the_detectors_box_is_compared_with_that_of_the_mask(tiny_sam):
+def test_the_detectors_box_is_compared_with_that_of_the_mask(tiny_segmenter):
     scene = draw_still(12, (200, 150), min_objects=3)
     boxes = boxes_of(scene)
     wide = boxes + np.array([-12, -12, 12, 12], np.float32)
-    frame, segmenter = frame_of(scene.image), Segmenter(tiny_sam, RULES)
+    frame, segmenter = frame_of(scene.image), Masker(tiny_segmenter, RULES)
     tight, loose = (segmenter.refine(frame, detections(b)) for b in (boxes, wide))
     for instance, box in zip(loose, wide, strict=True):
         x0, y0 = np.maximum(instance.box_xyxy[:2], box[:2])
@@ -96,8 +97,8 @@ class EmptyFor:
     def __init__(self, model, empty: set[int]) -> None:
         self._model, self._empty = model, empty
 
-    def embed(self, image):
-        return self._model.embed(image)
+    def embed(self, images):
+        return self._model.embed(images)
 
     def decode(self, embedding, boxes):
         logits, ious = self._model.decode(embedding, boxes)
@@ -107,32 +108,32 @@ class EmptyFor:
         return logits, ious
 
 
-def test_an_empty_mask_drops_its_instance_and_shifts_nobody(tiny_sam):
+def test_an_empty_mask_drops_its_instance_and_shifts_nobody(tiny_segmenter):
     scene = draw_still(13, (256, 256), min_objects=5)
     frame, found = frame_of(scene.image), detections(boxes_of(scene))
-    whole = Segmenter(tiny_sam, RULES).refine(frame, found)
-    holed = Segmenter(EmptyFor(tiny_sam, {0, 2}), RULES).refine(frame, found)
+    whole = Masker(tiny_segmenter, RULES).refine(frame, found)
+    holed = Masker(EmptyFor(tiny_segmenter, {0, 2}), RULES).refine(frame, found)
     assert holed == tuple(i for i in whole if i.class_id not in (0, 2))
     assert [i.instance_id for i in holed] == [
         f"a.png:{i}" for i in range(len(found)) if i not in (0, 2)
     ]
 
 
-def test_boxes_in_groups_give_the_same_instances(tiny_sam):
+def test_boxes_in_groups_give_the_same_instances(tiny_segmenter):
     scene = draw_still(14, (128, 128), min_objects=5)
     frame, found = frame_of(scene.image), detections(boxes_of(scene))
-    small = SegmentRules(speck_share=0.005, hole_share=0.005, max_pixels=2 * 128 * 128)
-    assert Segmenter(tiny_sam, small).refine(frame, found) == Segmenter(tiny_sam, RULES).refine(
-        frame, found
-    )
+    small = SegmentSettings(speck_share=0.005, hole_share=0.005, max_pixels=2 * 128 * 128)
+    assert Masker(tiny_segmenter, small).refine(frame, found) == Masker(
+        tiny_segmenter, RULES
+    ).refine(frame, found)
 
 
 def test_nothing_found_costs_nothing():
-    segmenter = Segmenter(None, RULES)  # type: ignore[arg-type]  # never asked
+    segmenter = Masker(None, RULES)  # type: ignore[arg-type]  # never asked
     nothing = detections(np.zeros((0, 4), np.float32))
     assert segmenter.refine(frame_of(np.zeros((8, 8, 3), np.uint8)), nothing) == ()
 
 
 def test_rules_name_what_is_out_of_range():
     with pytest.raises(ConfigError, match=r"segment\.hole_share=-1: expected 0\.\.1"):
-        SegmentRules(speck_share=0, hole_share=-1, max_pixels=1)
+        checked(SegmentSettings, {"speck_share": 0, "hole_share": -1, "max_pixels": 1}, "segment")

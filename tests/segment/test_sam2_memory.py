@@ -7,8 +7,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from annotate.segment.sam2 import upsample_masks
-from annotate.segment.sam2_memory import Sam2Memory
+from annotate.segment.finishing import upsample_masks
+from annotate.segment.sam2.memory import Sam2Memory
 from annotate.synthetic.clip import Clip
 
 FRAMES, SIZE_WH = 24, (160, 120)
@@ -42,8 +42,8 @@ def predictor(tiny_sam):
     from hydra.utils import instantiate
 
     from annotate.models.hub import fetch
+    from annotate.models.layouts import SegmenterSource
     from annotate.models.sam2_architecture import _MASK_DECODER
-    from annotate.models.sam2_checkpoint import SegmenterSource
 
     source = SegmenterSource("embedded:tiny/segmenter", "sam2.1_tiny.pt", "sam2.1_tiny.yaml")
     model = OmegaConf.load(fetch(source).folder / source.architecture).model
@@ -128,7 +128,7 @@ def ours(memory: Sam2Memory, clip, joins: dict[int, int], prompt: str):
 def test_masks_equal_those_of_sam2s_video_predictor(
     tiny_sam, predictor, clip, prompt, cache, monkeypatch
 ):
-    monkeypatch.setattr("annotate.segment.sam2_memory.CPU_CACHE", cache)
+    monkeypatch.setattr("annotate.segment.sam2.memory.CPU_CACHE", cache)
     first = visible(clip[0])[:2]
     late = [i for i in visible(clip[6]) if i not in first][:2]
     assert len(first) == 2 and late

@@ -1,15 +1,31 @@
-"""Assignment and the life of a track, without any model."""
+"""Who is who in a frame, without any model."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from annotate.config.schema import checked
+from annotate.config.settings import TrackSettings
 from annotate.errors import ConfigError
-from annotate.track.matching import TrackRules, assign, is_cut, keep, overlaps, reassign_lost
-from annotate.track.tracks import Track, shifted
+from annotate.track.matching import (
+    Duplicate,
+    Missing,
+    Objects,
+    assign,
+    births,
+    clashes,
+    corrections,
+    duplicates,
+    find_again,
+    overlaps,
+    pair,
+    reassign_lost,
+    sizes,
+    with_motion,
+)
 
-RULES = TrackRules(
+RULES = TrackSettings(
     prompt="mask",
     birth_score=0.35,
     match_iou=0.4,
@@ -84,95 +100,201 @@ def test_a_lost_object_returns_to_the_nearest_of_its_class_and_size():
     assert reassign_lost(np.array([[near, far]]), ones * 4, same, RULES) == []
 
 
-def track(**changes) -> Track:
-    made = Track(1, last_seen=0, placed=0, box=np.array([0.0, 0, 10, 10]))
-    made.hit(2, "red car", 0.5, sure=True)
-    for key, value in changes.items():
-        setattr(made, key, value)
-    return made
+def strip(start: int, end: int) -> np.ndarray:
+    """A mask (40,) of the cells from `start` to before `end`."""
+    mask = np.zeros(40, bool)
+    mask[start:end] = True
+    return mask
 
 
-def test_class_is_voted_over_the_track():
-    made = track()
-    made.hit(1, "truck", 0.9, sure=True)
-    assert made.class_id == 1
-    made.hit(2, "auto", 0.6, sure=True)
-    made.hit(2, "auto", 0.1, sure=False)
-    assert (made.class_id, made.phrase) == (2, "auto")
-    assert made.score == pytest.approx((0.5 + 0.9 + 0.6) / 3)
+def objects(*spans: tuple[int, int], classes: tuple[int, ...] = ()) -> Objects:
+    masks = np.array([strip(*span) for span in spans], bool).reshape(-1, 40)
+    return Objects(masks, np.array(classes or [0] * len(spans), int))
 
 
-def test_ties_in_the_vote_do_not_depend_on_order():
-    one, two = Track(1, 0, 0), Track(2, 0, 0)
-    for class_id in (4, 3):
-        one.hit(class_id, "x", 0.5, sure=True)
-    for class_id in (3, 4):
-        two.hit(class_id, "x", 0.5, sure=True)
-    assert one.class_id == two.class_id == 3
+def expected(*spans: tuple[int, int]) -> np.ndarray:
+    return objects(*spans).masks
 
 
-def test_missed_key_frames_make_a_track_lost_and_take_back_what_it_claimed():
-    made = track()
-    for frame in (20, 40):
-        made.miss(frame, 3)
-        assert not made.lost
-    made.miss(60, 3)
-    assert made.lost and made.hidden == [(20, 60)]
-    made.hit(2, "red car", 0.5, sure=True)
-    assert not made.lost and made.misses == 0
+def test_objects_join():
+    both = objects((0, 10), classes=(3,)).joined(objects((5, 9), (1, 2), classes=(4, 5)))
+    np.testing.assert_array_equal(both.masks, expected((0, 10), (5, 9), (1, 2)))
+    assert both.class_ids.tolist() == [3, 4, 5]
 
 
-def test_one_detection_between_misses_keeps_it_alive():
-    made = track()
-    for frame in range(1, 30):
-        made.miss(frame, 3) if frame % 3 else made.hit(2, "red car", 0.5, sure=True)
-    assert not made.lost and made.hidden == []
+def test_motion_tells_twins_apart_that_memory_confuses():
+    drawn, found = objects((10, 20), (10, 20)), objects((10, 20), (20, 30))
+    scores, unseen = np.array([0.5, 0.5]), np.array([0, 0])
+    left_moves = pair(drawn, expected((20, 30), (10, 20)), unseen, found, scores, RULES)
+    right_moves = pair(drawn, expected((10, 20), (20, 30)), unseen, found, scores, RULES)
+    assert (left_moves[0], right_moves[0]) == ([(0, 1), (1, 0)], [(0, 0), (1, 1)])
+    np.testing.assert_allclose(left_moves[1], [[1, 0], [1, 0]])  # of memory alone
 
 
-def test_it_is_expected_where_its_motion_leads():
-    made = track()
-    for frame in range(1, 11):
-        made.hit(2, "red car", 0.5, sure=True)
-        made.see(frame, np.array([4.0 * frame, 0, 4.0 * frame + 10, 10]), MASK)
-    np.testing.assert_allclose(made.expected_at(15), [65, 5], atol=1)
-    # 20 px to the right on a frame 80 px wide is a quarter of the grid.
-    np.testing.assert_array_equal(made.expected_mask(15, (80, 80)), shifted(MASK, 2, 0))
+def test_pairs_within_a_class_need_less_overlap():
+    drawn, moved, scores = objects((0, 12)), expected((0, 12)), np.array([0.9])
+    for class_id, pairs_found in ((0, [(0, 0)]), (1, [])):
+        found = objects((3, 15), classes=(class_id,))
+        assert pair(drawn, moved, np.array([0]), found, scores, RULES)[0] == pairs_found
 
 
-MASK = np.zeros((8, 8), bool)
-MASK[2:5, 1:4] = True
+@pytest.mark.parametrize("tracks, found", [(0, 2), (2, 0), (0, 0)])
+def test_without_tracks_or_detections_there_are_no_pairs(tracks, found):
+    spans = [(0, 10), (20, 30)]
+    drawn, detected = objects(*spans[:tracks]), objects(*spans[:found])
+    unseen, scores = np.zeros(tracks, int), np.ones(found)
+    pairs_found, iou = pair(drawn, drawn.masks, unseen, detected, scores, RULES)
+    assert pairs_found == [] and iou.shape == (tracks, found)
+
+
+def test_motion_says_less_the_longer_a_track_is_unseen():
+    looks, moves = np.zeros((3, 1)), np.ones((3, 1))
+    weighed = with_motion(looks, moves, np.array([0, 1, 20]), RULES)
+    np.testing.assert_allclose(weighed[:, 0], [0.5, 0.8 / 1.8, 0.8**20 / (1 + 0.8**20)])
+    blind = with_motion(looks, moves, np.array([0, 1, 20]), replace(RULES, motion=0.0))
+    assert not blind.any()
 
 
 @pytest.mark.parametrize(
-    ("dx", "dy"), [(0, 0), (2, 1), (-1, -2), (3, -2), (6, 0), (0, 9), (-20, 3)]
+    ("iou", "better", "sure", "every", "drifted", "replaced"),
+    [
+        (0.9, False, True, 1, False, False),
+        (0.9, True, True, 1, False, True),  # a better mask is taken, and memory goes on
+        (0.9, True, False, 1, False, True),
+        (0.5, False, True, 1, True, True),
+        (0.5, False, False, 1, False, False),  # only sure detections correct memory
+        (0.9, False, True, 5, True, True),
+        (0.9, False, False, 5, False, False),
+    ],
 )
-def test_a_shifted_mask_loses_what_leaves_the_grid(dx, dy):
-    moved = {(y + dy, x + dx) for y, x in np.argwhere(MASK)}
-    expected = {(y, x) for y, x in moved if 0 <= y < 8 and 0 <= x < 8}
-    assert {(y, x) for y, x in np.argwhere(shifted(MASK, dx, dy))} == expected
+def test_drifted_memory_is_anchored_anew_and_better_masks_are_taken(
+    iou, better, sure, every, drifted, replaced
+):
+    quality = np.array([0.8 if better else 0.6])
+    anew, taken = corrections(
+        np.array([iou]), quality, np.array([0.7]), np.array([sure]), RULES, every=every
+    )
+    assert (anew.tolist(), taken.tolist()) == ([drifted], [replaced])
 
 
-def test_a_track_at_rest_holds_no_masks():
-    made = track(mask=MASK, beside={2, 3})
-    made.rest()
-    assert made.mask.size == 0 and not made.beside
+def missing(*centres: tuple[float, float], size=10.0, unseen=0, drawn=False) -> Missing:
+    k = len(centres)
+    return Missing(
+        np.array(centres, float), np.full(k, size), np.zeros(k, int), np.full(k, unseen),
+        np.full(k, drawn),
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("hits", "key_frames", "kept"),
-    [(1, 1, True), (1, 2, False), (2, 2, True), (2, 3, False), (3, 50, True)],
-)
-def test_a_track_needs_as_many_detections_as_its_key_frames_allow(hits, key_frames, kept):
-    assert keep(track(hits=hits, key_frames=key_frames), RULES) == kept
+def boxes(*centres: tuple[float, float], size=10.0) -> np.ndarray:
+    xy = np.array(centres, float)
+    return np.concatenate([xy - size / 2, xy + size / 2], 1)
 
 
-def test_a_cut_is_a_change_of_the_whole_picture():
-    dark, light = np.zeros((8, 8, 3)), np.ones((8, 8, 3))
-    part = dark.copy()
-    part[:2, :2] = 1
-    assert is_cut(light, dark, 0.15)
-    assert not is_cut(part, dark, 0.15)
-    assert not is_cut(dark, None, 0.15)
+def again(tracks: Missing, found: np.ndarray, class_id: int = 0) -> list[tuple[int, int]]:
+    return find_again(tracks, found, np.full(len(found), class_id), RULES)
+
+
+def test_a_missing_track_is_found_again_near_where_it_should_be():
+    assert again(missing((50, 50)), boxes((90, 50), (60, 50))) == [(0, 1)]
+    assert again(missing((50, 50)), boxes((66, 50))) == []  # more than 1.5 times its size away
+    assert again(missing((50, 50)), boxes((60, 50)), class_id=1) == []
+    assert again(missing((50, 50)), boxes((50, 50), size=30)) == []
+
+
+def test_one_that_is_away_for_long_may_come_back_farther_off():
+    assert again(missing((50, 50), unseen=10), boxes((78, 50))) == [(0, 0)]
+
+
+def test_one_that_memory_still_draws_must_be_very_near():
+    assert again(missing((50, 50), drawn=True), boxes((54, 50))) == [(0, 0)]
+    assert again(missing((50, 50), drawn=True), boxes((60, 50))) == []
+
+
+def test_the_size_of_a_box_is_the_side_of_its_square():
+    found = sizes(np.array([[0, 0, 4, 9], [5, 5, 5, 9], [0, 0, 0.5, 0.5]]))
+    np.testing.assert_allclose(found, [6, 1, 1])
+
+
+def born(found: Objects, held: Objects, *, scores=None, taken=()) -> list[int]:
+    given = np.full(len(found.masks), 0.9) if scores is None else np.array(scores)
+    return births(found, given, held, set(taken), RULES)
+
+
+NOBODY = objects()
+
+
+def test_sure_detections_of_what_no_track_holds_become_tracks():
+    found = objects((0, 10), (20, 30))
+    assert born(found, NOBODY) == [0, 1]
+    assert born(found, NOBODY, scores=[0.9, 0.3]) == [0]
+    assert born(found, NOBODY, taken=[0]) == [1]
+    assert born(found, objects((0, 9))) == [1]
+
+
+def test_a_part_of_what_a_track_of_its_class_holds_is_no_birth():
+    assert born(objects((0, 4)), objects((0, 30))) == []
+    assert born(objects((0, 4)), objects((0, 30), classes=(1,))) == [0]
+
+
+def test_of_two_detections_of_one_object_the_better_becomes_a_track():
+    assert born(objects((0, 10), (0, 9), (20, 30)), NOBODY) == [0, 2]
+    assert born(objects((0, 10), (0, 9), classes=(0, 1)), NOBODY) == [0]
+
+
+def doubles(iou, *, matched=(), beside=(), scores=(0.5, 0.5, 0.5)) -> list[Duplicate]:
+    k = len(iou)
+    apart = np.zeros((k, k), bool)
+    for one, other in beside:
+        apart[one, other] = apart[other, one] = True
+    rows = np.isin(np.arange(k), list(matched))
+    return duplicates(np.array(iou), rows, apart, np.array(scores[:k]), RULES)
+
+
+ON_ONE = [[1, 0.9], [0.9, 1]]
+
+
+def test_of_two_tracks_on_one_object_the_elder_takes_over():
+    assert doubles(ON_ONE) == [Duplicate(0, 1, merged=True)]
+    assert doubles(ON_ONE, matched=[1]) == [Duplicate(0, 1, merged=True)]
+    assert doubles([[1, 0.8], [0.8, 1]]) == []
+
+
+def test_two_that_are_both_detected_are_left_alone():
+    assert doubles(ON_ONE, matched=[0, 1]) == []
+
+
+def test_of_two_that_were_seen_side_by_side_the_doubtful_one_is_hidden():
+    assert doubles(ON_ONE, beside=[(0, 1)], matched=[1]) == [Duplicate(1, 0, merged=False)]
+    assert doubles(ON_ONE, beside=[(0, 1)], matched=[0], scores=(0.2, 0.9)) == [
+        Duplicate(0, 1, merged=False)
+    ]
+    assert doubles(ON_ONE, beside=[(0, 1)], scores=(0.8, 0.7)) == [Duplicate(0, 1, merged=False)]
+
+
+def test_one_that_is_gone_takes_no_other_with_it():
+    on_one = np.full((3, 3), 0.9)
+    assert doubles(on_one) == [Duplicate(0, 1, merged=True), Duplicate(0, 2, merged=True)]
+    hidden_first = doubles(on_one, beside=[(0, 1)], matched=[1])
+    assert hidden_first == [Duplicate(1, 0, merged=False), Duplicate(1, 2, merged=True)]
+
+
+def test_a_mask_clashes_where_another_track_is_seen():
+    iou = np.array([[0.5, 0.0], [0.5, 0.3], [0.0, 0.4]])
+    assert clashes(iou, np.array([1, 2, 3]), np.array([1, 3]), RULES).tolist() == [
+        False, True, False,
+    ]  # fmt: skip
+    assert clashes(iou[:, :0], np.array([1, 2, 3]), np.array([], int), RULES).tolist() == [
+        False, False, False,
+    ]  # fmt: skip
+
+
+def test_rules_count_detections_where_only_some_frames_have_them():
+    rules = replace(RULES, max_misses=9, min_hits=6)
+    sparse = rules.at_rhythm(3)
+    assert (sparse.max_misses, sparse.min_hits) == (3, 2)
+    assert replace(sparse, max_misses=9, min_hits=6) == rules.at_rhythm(1) == rules
+    rare = rules.at_rhythm(100)
+    assert (rare.max_misses, rare.min_hits) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -180,4 +302,4 @@ def test_a_cut_is_a_change_of_the_whole_picture():
 )
 def test_rules_name_what_is_out_of_range(key, value):
     with pytest.raises(ConfigError, match=rf"track\.{key}={value}: expected"):
-        replace(RULES, **{key: value})
+        checked(TrackSettings, asdict(RULES) | {key: value}, "track")

@@ -1,27 +1,27 @@
 """The tracking laws, on the real tiny models and generated frames."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
+from annotate.config.settings import SegmentSettings, TrackSettings
 from annotate.data import geometry
 from annotate.data.types import Detections, Frame, FrameRecord, Item
 from annotate.discover.class_list import load_prompts
-from annotate.ground.select import Grounder
+from annotate.ground.base import Grounder
 from annotate.runner.pipeline import VideoPass
-from annotate.segment.finishing import SegmentRules
-from annotate.segment.sam2_memory import Sam2Memory
+from annotate.segment.video import VideoSegmenter
 from annotate.synthetic.still import draw_still
-from annotate.track.matching import TrackRules
-from annotate.track.tracker import Sighting, TrackedFrame, VideoTracker
-from annotate.track.tracks import Track
-from tests.ground.test_select import RULES as GROUND
+from annotate.track.sightings import TrackedFrame
+from annotate.track.tracker import KEPT_EMBEDDINGS, VideoTracker
+from tests.ground.detectors import detector
+from tests.track.still_memory import NOWHERE, SIDE, StillMemory, box_of, detections
 from tests.track.test_matching import RULES
 
-SEGMENT = SegmentRules(speck_share=0.005, hole_share=0.005, max_pixels=64_000_000)
+SEGMENT = SegmentSettings(speck_share=0.005, hole_share=0.005, max_pixels=64_000_000)
 NAMES = ["red circle", "blue square", "green triangle", "yellow cross"]
 ITEM = Item("clip.mp4", Path("clip.mp4"), "video")
 H, W = 192, 256
@@ -46,13 +46,21 @@ def frames(pictures) -> list[Frame]:
 
 @pytest.fixture(scope="module")
 def grounder(tiny_dino) -> Grounder:
-    return Grounder(tiny_dino, load_prompts(NAMES), GROUND)
+    return detector(tiny_dino, load_prompts(NAMES))
 
 
 def run(
-    tiny_sam, grounder, pictures, rules: TrackRules = RULES, *, every: int = 1, batch: int = 1
+    tiny_segmenter,
+    grounder,
+    pictures,
+    rules: TrackSettings = RULES,
+    *,
+    every: int = 1,
+    batch: int = 1,
 ) -> list[FrameRecord]:
-    tracker = VideoTracker(Sam2Memory(tiny_sam), grounder, rules, every=every, batch=batch)
+    tracker = VideoTracker(
+        VideoSegmenter(tiny_segmenter), grounder, rules, every=every, batch=batch
+    )
     passing = VideoPass(tracker, frames(pictures), SEGMENT)
     drafts = list(passing.drafts())
     return list(passing.settled(drafts))
@@ -64,9 +72,9 @@ def ids(records, name: str) -> list[set[int]]:
     return [{i.track_id for i in r.instances if i.class_id == class_id} for r in records]
 
 
-def test_one_object_one_id_and_every_frame_in_order(tiny_sam, grounder):
+def test_one_object_one_id_and_every_frame_in_order(tiny_segmenter, grounder):
     pictures = [picture(("red circle", 40 + 4 * t, 80)) for t in range(24)]
-    records = run(tiny_sam, grounder, pictures)
+    records = run(tiny_segmenter, grounder, pictures)
     assert [r.frame_index for r in records] == list(range(24))
     assert [r.frame_id for r in records[:2]] == ["clip.mp4#000000", "clip.mp4#000001"]
     assert records[10].time_s == pytest.approx(0.4)
@@ -88,12 +96,14 @@ def test_one_object_one_id_and_every_frame_in_order(tiny_sam, grounder):
         ("blue square", 90, 100),  # of the circle, slivers
     ],
 )
-def test_two_objects_that_cross_keep_their_ids(tiny_sam, grounder, in_front, y_circle, y_square):
+def test_two_objects_that_cross_keep_their_ids(
+    tiny_segmenter, grounder, in_front, y_circle, y_square
+):
     pictures = []
     for t in range(25):
         objects = [("red circle", 40 + 7 * t, y_circle), ("blue square", 210 - 7 * t, y_square)]
         pictures.append(picture(*sorted(objects, key=lambda o: o[0] == in_front)))
-    records = run(tiny_sam, grounder, pictures)
+    records = run(tiny_segmenter, grounder, pictures)
     for name in ("red circle", "blue square"):
         seen = set().union(*ids(records, name))
         assert len(seen) == 1, f"{name}: {seen}"
@@ -110,10 +120,10 @@ def seen_boxes(*centres: tuple[float, float]) -> Detections:
     return said(*[(*box, 0.6, 0) for box in boxes.tolist()])
 
 
-def test_twins_that_cross_keep_their_ids(tiny_sam):
+def test_twins_that_cross_keep_their_ids(tiny_segmenter):
     paths = [((40 + 7 * t, 84), (212 - 7 * t, 96)) for t in range(25)]
     pictures = [picture(*[("red circle", x, y) for x, y in path]) for path in paths]
-    records = run(tiny_sam, Fixed([seen_boxes(*path) for path in paths]), pictures)
+    records = run(tiny_segmenter, Fixed([seen_boxes(*path) for path in paths]), pictures)
     sides = {}
     for t in (0, 24):
         left, right = sorted(records[t].instances, key=lambda i: i.box_xyxy[0])
@@ -121,66 +131,50 @@ def test_twins_that_cross_keep_their_ids(tiny_sam):
     assert sides[24] == sides[0][::-1]
 
 
-def test_what_a_later_key_frame_shows_overrules_memory_in_the_half_nearer_to_it(tiny_sam):
+def test_what_a_later_key_frame_shows_overrules_memory_in_the_half_nearer_to_it(tiny_segmenter):
     """A double stays behind when the circle jumps, and memory stays with it."""
     stays, jumps = ("red circle", 60, 80), ("red circle", 130, 80)
     pictures = [picture(*([stays] if t < 5 else [stays, jumps])) for t in range(9)]
     detector = Fixed([seen_boxes((60, 80)), seen_boxes((130, 80))])
-    records = run(tiny_sam, detector, pictures, replace(RULES, reach=8.0), every=8)
+    records = run(tiny_segmenter, detector, pictures, replace(RULES, reach=8.0), every=8)
     for record, x in zip(records, [60] * 5 + [130] * 4, strict=True):
         (instance,) = record.instances
         assert instance.track_id == 1
         assert abs(sum(instance.box_xyxy[::2]) / 2 - x) < 8, record.frame_index
 
 
-def test_the_masks_of_one_that_is_gone_are_not_merged_into_its_neighbour(tiny_sam):
-    """Detected side by side they are two objects, wherever memory draws the one that is hidden."""
-    tracker = VideoTracker(Sam2Memory(tiny_sam), Fixed([]), RULES, every=1, batch=1)
-    logits = torch.full((64, 64), -5.0)
-    logits[20:40, 20:40] = 5
-    shown = TrackedFrame(frames([picture()])[0], key=True)
-    for track_id in (1, 2):
-        track = Track(track_id, last_seen=0, placed=0, beside={1, 2} - {track_id})
-        track.hit(0, "red circle", 0.6, sure=True)
-        tracker._tracks[track_id] = tracker._alive[track_id] = track
-        shown.sightings[track_id] = Sighting(track_id, logits, 0.9, "propagated")
-    tracker._resolve_duplicates(shown, matched={2})
-    assert set(shown.sightings) == {2}
-    assert tracker._alive[2].merged_into is None
-
-
 @pytest.mark.parametrize("every", [1, 5])
-def test_an_object_out_of_sight_comes_back_as_itself(tiny_sam, grounder, every):
+def test_an_object_out_of_sight_comes_back_as_itself(tiny_segmenter, grounder, every):
     path = [("red circle", 40 + 4 * t, 80) for t in range(40)]
     pictures = [picture(*([] if 12 <= t < 24 else [p])) for t, p in enumerate(path)]
-    found = ids(run(tiny_sam, grounder, pictures, every=every), "red circle")
+    found = ids(run(tiny_segmenter, grounder, pictures, every=every), "red circle")
     assert set().union(*found) == {1}
     assert all(found[t] == {1} for t in (*range(10), *range(30, 40)))
     assert sum(bool(found[t]) for t in range(15, 23)) <= 2, "drawn where it is not"
 
 
-def test_after_max_gap_it_is_another_object(tiny_sam, grounder):
+def test_after_max_gap_it_is_another_object(tiny_segmenter, grounder):
     shown = picture(("red circle", 60, 80))
     pictures = [*[shown] * 8, *[picture()] * 12, *[shown] * 8]
     rules = replace(RULES, max_gap=6)
-    found = ids(run(tiny_sam, grounder, pictures, rules), "red circle")
+    found = ids(run(tiny_segmenter, grounder, pictures, rules), "red circle")
     assert found[0] == {1} and found[-1] == {2}
 
 
-def test_a_cut_ends_tracks(tiny_sam, grounder):
+def test_a_cut_ends_tracks(tiny_segmenter, grounder):
     other = BACKGROUND // 4
     before = [picture(("red circle", 60, 80)) for _ in range(8)]
     after = [picture(("red circle", 60, 80), background=other) for _ in range(8)]
-    found = ids(run(tiny_sam, grounder, [*before, *after], every=5), "red circle")
+    found = ids(run(tiny_segmenter, grounder, [*before, *after], every=5), "red circle")
     assert found[7] == {1} and found[8] == {2}
 
 
-def test_a_late_object_is_filled_back_to_its_first_frame(tiny_sam, grounder):
+def test_a_late_object_is_filled_back_to_its_first_frame(tiny_segmenter, grounder):
     pictures = [
         picture(("red circle", 60, 80), *([("blue square", 190, 110)] if t >= 4 else []))
         for t in range(21)
     ]
-    records = run(tiny_sam, grounder, pictures, every=10)
+    records = run(tiny_segmenter, grounder, pictures, every=10)
     found = ids(records, "blue square")
     assert not any(found[:4])
     assert all(len(f) == 1 for f in found[5:])
@@ -195,13 +189,13 @@ def test_a_late_object_is_filled_back_to_its_first_frame(tiny_sam, grounder):
 
 
 @pytest.mark.parametrize("every", [1, 4])
-def test_ids_and_masks_do_not_depend_on_the_batch(tiny_sam, grounder, every):
+def test_ids_and_masks_do_not_depend_on_the_batch(tiny_segmenter, grounder, every):
     pictures = [
         picture(("red circle", 40 + 5 * t, 70), ("blue square", 200 - 3 * t, 130))
         for t in range(17)
     ]
-    alone = run(tiny_sam, grounder, pictures, every=every)
-    batched = run(tiny_sam, grounder, pictures, every=every, batch=4)
+    alone = run(tiny_segmenter, grounder, pictures, every=every)
+    batched = run(tiny_segmenter, grounder, pictures, every=every, batch=4)
     for one, two in zip(alone, batched, strict=True):
         assert [i.track_id for i in one.instances] == [i.track_id for i in two.instances]
         for a, b in zip(one.instances, two.instances, strict=True):
@@ -210,15 +204,16 @@ def test_ids_and_masks_do_not_depend_on_the_batch(tiny_sam, grounder, every):
 
 
 @pytest.mark.parametrize("prompt", ["mask", "box", "point"])
-def test_every_way_to_tell_sam_of_an_object_works(tiny_sam, grounder, prompt):
+def test_every_way_to_tell_sam_of_an_object_works(tiny_segmenter, grounder, prompt):
     pictures = [picture(("red circle", 60 + 2 * t, 80)) for t in range(9)]
     found = ids(
-        run(tiny_sam, grounder, pictures, replace(RULES, prompt=prompt), every=8), "red circle"
+        run(tiny_segmenter, grounder, pictures, replace(RULES, prompt=prompt), every=8),
+        "red circle",
     )
     assert found[0] == found[8] == {1}
 
 
-def test_frames_are_released_as_they_are_settled(tiny_sam, grounder):
+def test_frames_are_released_as_they_are_settled(tiny_segmenter, grounder):
     pictures = [picture(("red circle", 60, 80))] * 30
     read = []
 
@@ -227,7 +222,7 @@ def test_frames_are_released_as_they_are_settled(tiny_sam, grounder):
             read.append(frame.index)
             yield frame
 
-    tracker = VideoTracker(Sam2Memory(tiny_sam), grounder, RULES, every=5, batch=1)
+    tracker = VideoTracker(VideoSegmenter(tiny_segmenter), grounder, RULES, every=5, batch=1)
     for n, tracked in enumerate(tracker.track(source())):
         assert tracked.frame.index == n
         assert len(read) - n <= 2 * 5 + 1
@@ -253,61 +248,49 @@ def said(*rows: tuple[float, float, float, float, float, int]) -> Detections:
     )
 
 
-def test_the_class_is_voted_and_a_flicker_makes_no_second_track(tiny_sam):
+def test_the_class_is_voted_and_a_flicker_makes_no_second_track(tiny_segmenter):
     pictures = [picture(("red circle", 60, 80))] * 9
     box = (40, 60, 80, 100)
     detector = Fixed([said((*box, 0.6, 0 if t % 3 else 2)) for t in range(9)])
-    records = run(tiny_sam, detector, pictures)
+    records = run(tiny_segmenter, detector, pictures)
     assert [[(i.track_id, i.class_id) for i in r.instances] for r in records] == [[(1, 0)]] * 9
     # Where the detector took it for another class, its margin speaks against the track's.
     margins = [i.margin for r in records for i in r.instances]
     assert margins == pytest.approx([0.6 if t % 3 else -0.6 for t in range(9)])
 
 
-def test_what_no_detector_saw_in_a_frame_has_no_margin(tiny_sam):
+def test_what_no_detector_saw_in_a_frame_has_no_margin(tiny_segmenter):
     pictures = [picture(("red circle", 60 + 2 * t, 80)) for t in range(9)]
     detector = Fixed([said((40 + 2 * t, 60, 80 + 2 * t, 100, 0.6, 0)) for t in (0, 4, 8)])
-    records = run(tiny_sam, detector, pictures, every=4)
+    records = run(tiny_segmenter, detector, pictures, every=4)
     known = [[i.margin is not None and i.box_iou > 0.8 for i in r.instances] for r in records]
     assert known == [[t % 4 == 0] for t in range(9)]
 
 
-@pytest.mark.parametrize("every, remembered", [(1, list(range(9))), (4, [8])])
-def test_sparse_key_frames_start_memory_afresh(tiny_sam, every, remembered):
-    pictures = [picture(("red circle", 60 + 2 * t, 80)) for t in range(9)]
-    keys = range(0, 9, every)
-    detector = Fixed([said((40 + 2 * t, 60, 80 + 2 * t, 100, 0.6, 0)) for t in keys])
-    tracker = VideoTracker(Sam2Memory(tiny_sam), detector, RULES, every=every, batch=1)
-    list(tracker.track(frames(pictures)))
-    bank = tracker._bank
-    times = {m.time for m in bank.moments if 1 in m.rows} | {a.time for a in bank.anchors[1]}
-    assert sorted(times) == remembered
-
-
-def test_a_single_false_alarm_leaves_no_track(tiny_sam):
+def test_a_single_false_alarm_leaves_no_track(tiny_segmenter):
     pictures = [picture(("red circle", 60, 80))] * 12
     box = (40, 60, 80, 100, 0.6, 0)
     false = (150, 40, 190, 90, 0.9, 1)
     detector = Fixed([said(box, false) if t == 5 else said(box) for t in range(12)])
-    records = run(tiny_sam, detector, pictures)
+    records = run(tiny_segmenter, detector, pictures)
     assert {i.class_id for r in records for i in r.instances} == {0}
 
 
-def test_a_missed_detection_does_not_end_a_track(tiny_sam):
+def test_a_missed_detection_does_not_end_a_track(tiny_segmenter):
     pictures = [picture(("red circle", 60 + t, 80)) for t in range(12)]
     detector = Fixed(
         [said() if t in (4, 8) else said((40 + t, 60, 80 + t, 100, 0.6, 0)) for t in range(12)]
     )
-    records = run(tiny_sam, detector, pictures)
+    records = run(tiny_segmenter, detector, pictures)
     assert [len(r.instances) for r in records] == [1] * 12
     assert records[4].instances[0].origin == "propagated"
 
 
-def test_no_id_is_used_twice_in_a_frame(tiny_sam, grounder):
+def test_no_id_is_used_twice_in_a_frame(tiny_segmenter, grounder):
     pictures = [
         picture(("red circle", 40 + 6 * t, 80), ("red circle", 200 - 6 * t, 90)) for t in range(20)
     ]
-    for record in run(tiny_sam, grounder, pictures):
+    for record in run(tiny_segmenter, grounder, pictures):
         given = [i.track_id for i in record.instances]
         assert len(given) == len(set(given))
         for instance in record.instances:
@@ -315,14 +298,14 @@ def test_no_id_is_used_twice_in_a_frame(tiny_sam, grounder):
             assert instance.box_xyxy == tuple(geometry.mask_boxes(mask[None])[0].tolist())
 
 
-def test_no_frames_no_records(tiny_sam, grounder):
-    assert run(tiny_sam, grounder, []) == []
+def test_no_frames_no_records(tiny_segmenter, grounder):
+    assert run(tiny_segmenter, grounder, []) == []
 
 
 CIRCLE = (40, 60, 80, 100, 0.6, 0)  # a detection of the circle at (60, 80)
 
 
-def test_max_gap_counts_the_frames_it_is_unseen(tiny_sam):
+def test_max_gap_counts_the_frames_it_is_unseen(tiny_segmenter):
     rules = replace(RULES, max_gap=4, min_hits=1)
     for gap, ids_seen in ((4, {1}), (5, {1, 2})):
         hidden = range(6, 6 + gap)
@@ -330,11 +313,11 @@ def test_max_gap_counts_the_frames_it_is_unseen(tiny_sam):
             picture(*([] if t in hidden else [("red circle", 60, 80)])) for t in range(6 + gap + 6)
         ]
         detector = Fixed([said() if t in hidden else said(CIRCLE) for t in range(len(pictures))])
-        records = run(tiny_sam, detector, pictures, rules)
+        records = run(tiny_segmenter, detector, pictures, rules)
         assert set().union(*ids(records, "red circle")) == ids_seen
 
 
-def test_a_track_in_sight_is_not_stolen_by_a_class_mate_nearby(tiny_sam):
+def test_a_track_in_sight_is_not_stolen_by_a_class_mate_nearby(tiny_segmenter):
     mate = (98, 60, 138, 100, 0.6, 0)
     pictures = [
         picture(("red circle", 60, 80), *([("red circle", 118, 80)] if t >= 6 else []))
@@ -343,49 +326,92 @@ def test_a_track_in_sight_is_not_stolen_by_a_class_mate_nearby(tiny_sam):
     detector = Fixed(
         [said(mate) if t == 6 else said(CIRCLE, *([mate] if t > 6 else [])) for t in range(14)]
     )
-    records = run(tiny_sam, detector, pictures)
+    records = run(tiny_segmenter, detector, pictures)
     first = {r.frame_index: i for r in records for i in r.instances if i.track_id == 1}
     assert all(first[t].box_xyxy[0] < 60 for t in first), "id 1 went over to the other circle"
 
 
-def test_two_boxes_on_one_object_are_one_track(tiny_sam):
+def test_two_boxes_on_one_object_are_one_track(tiny_segmenter):
     second = (40, 60, 80, 84, 0.5, 0)
     pictures = [picture(("red circle", 60, 80))] * 8
-    records = run(tiny_sam, Fixed([said(CIRCLE, second)] * 8), pictures)
+    records = run(tiny_segmenter, Fixed([said(CIRCLE, second)] * 8), pictures)
     assert [len(r.instances) for r in records] == [1] * 8
 
 
 @pytest.mark.parametrize(("hits", "kept"), [((5,), False), ((5, 7), False), ((4, 5, 6), True)])
-def test_a_track_needs_its_detections_however_it_ends(tiny_sam, hits, kept):
+def test_a_track_needs_its_detections_however_it_ends(tiny_segmenter, hits, kept):
     other = (172, 92, 208, 128, 0.6, 1)
     pictures = [picture(("red circle", 60, 80), ("blue square", 190, 110))] * 14
     detector = Fixed([said(CIRCLE, *([other] if t in hits else [])) for t in range(14)])
-    records = run(tiny_sam, detector, pictures)
+    records = run(tiny_segmenter, detector, pictures)
     assert any(ids(records, "blue square")) == kept
 
 
-def test_merged_tracks_come_out_once():
-    from annotate.data.types import Instance, Rle
-    from annotate.runner.pipeline import ok_record
+HERE, THERE, NEAR = (8, 8, 28, 28), (36, 36, 56, 56), (12, 12, 32, 32)  # of 64 px
 
-    mask = Rle(geometry.encode_masks(np.ones((1, 4, 4), bool))[0], (4, 4))
 
-    def draft(index: int, *track_ids: int) -> FrameRecord:
-        instances = tuple(
-            Instance("", 0, "", 0.0, (0.0, 0.0, 4.0, 4.0), mask, 16, 0.5, track_id=i)
-            for i in track_ids
-        )
-        return ok_record(Frame(ITEM, np.zeros((4, 4, 3), np.uint8), index), instances)
+def blank(count: int, *, colour: int = 40) -> list[Frame]:
+    return frames([np.full((SIDE, SIDE, 3), colour, np.uint8)] * count)
 
-    class Finished:
-        def kept(self) -> dict[int, Track]:
-            tracks = {i: Track(i, last_seen=0, placed=0) for i in (1, 2, 3)}
-            for track in tracks.values():
-                track.hit(0, "red circle", 0.5, sure=True)
-            tracks[2].merged_into = tracks[3].merged_into = 1
-            tracks[1].hidden = [(1, 1)]
-            return tracks
 
-    passing = VideoPass(Finished(), [], SEGMENT)  # type: ignore[arg-type]
-    settled = list(passing.settled([draft(0, 1, 2), draft(1, 1, 2), draft(2, 2, 3)]))
-    assert [[i.track_id for i in r.instances] for r in settled] == [[1], [1], [1]]
+def follow(memory: StillMemory, said, *, every=1, rules=RULES, of=None):
+    """A tracker without a model over blank frames; what it says of them."""
+    tracker = VideoTracker(memory, Fixed(said), rules, every=every, batch=1)
+    return tracker, list(tracker.track(blank(every * (len(said) - 1) + 1) if of is None else of))
+
+
+def drawn(tracked: TrackedFrame) -> dict:
+    return {i: box_of(sighting.logits) for i, sighting in tracked.sightings.items()}
+
+
+def test_detections_are_counted_where_only_some_frames_have_them():
+    both, one = detections((HERE, 0.6, 0), (THERE, 0.6, 0)), detections((HERE, 0.6, 0))
+    for every, kept in ((1, {1}), (4, {1, 2})):
+        tracker, _ = follow(StillMemory(), [one, both, one, one], every=every)
+        assert tracker.kept().keys() == kept
+
+
+def test_embeddings_are_kept_of_so_many_frames_and_no_more():
+    memory, more = StillMemory(), 5
+    said = [detections(), detections((HERE, 0.6, 0))]
+    _, tracked = follow(memory, said, every=KEPT_EMBEDDINGS + more + 1)
+    assert sum(t.embedding is not None for t in tracked) == KEPT_EMBEDDINGS
+    assert memory.embedded == len(tracked) + more
+    assert all(drawn(t) == {1: HERE} for t in tracked[1:])
+
+
+@pytest.mark.parametrize("colour, track_id", [(40, 1), (240, 2)])
+def test_a_tracker_that_goes_on_sees_a_cut_at_its_first_frame(colour, track_id):
+    here, states = detections((HERE, 0.6, 0)), []
+    before = VideoTracker(StillMemory(), Fixed([here] * 3), RULES, every=1, batch=1)
+    list(before.track(blank(3), at_rest=lambda: states.append(deepcopy(before.state()))))
+    after = VideoTracker(StillMemory(), Fixed([here] * 2), RULES, every=1, batch=1)
+    after.restore(states[-1], iter(blank(3)[2:]))
+    held, *rest = after.track(blank(2, colour=colour))
+    assert [drawn(t) for t in (held, *rest)] == [{1: HERE}] + [{track_id: HERE}] * 2
+
+
+@pytest.mark.parametrize("stop", range(1, 6))
+def test_a_tracker_that_goes_on_says_what_it_would_have_said(stop):
+    """Windows of three frames; a cut at frame 4 sets off the key frames against them."""
+    pictures = [f.image for f in blank(4) + blank(12, colour=240)]
+    keys = [0, 3, 4, 7, 10, 13]
+    both, one = detections((HERE, 0.6, 0), (THERE, 0.6, 1)), detections((THERE, 0.6, 1))
+    said = [both, both, both, both, one, both]
+    moved = {t: {3: NOWHERE} for t in (8, 9, 10)}
+    _, whole = follow(StillMemory(moved), said, every=3, of=frames(pictures))
+    before = VideoTracker(StillMemory(moved), Fixed(said), RULES, every=3, batch=1)
+    seen: list[TrackedFrame] = []
+    states = []
+    for tracked in before.track(
+        frames(pictures), at_rest=lambda: states.append((len(seen), deepcopy(before.state())))
+    ):
+        seen.append(tracked)
+    count, state = states[stop - 1]
+    left = Fixed(said[sum(key < 3 * stop for key in keys) :])
+    after = VideoTracker(StillMemory(moved), left, RULES, every=3, batch=1)
+    source = iter(frames(pictures)[count:])
+    after.restore(state, source)
+    again = seen[:count] + list(after.track(source))
+    assert [t.frame.index for t in whole if t.key] == keys
+    assert [(t.key, drawn(t)) for t in again] == [(t.key, drawn(t)) for t in whole]

@@ -12,8 +12,9 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 from annotate.synthetic.clip import Clip
 from annotate.synthetic.still import draw_still
 from annotate.synthetic.vocabulary import HELD_OUT, TRAIN_COMBOS
-from training import grounder, segmenter
-from training.figures import _returns, build_segmenter
+from training import grounder, segmenter, segmenter_model, segmenter_scenes
+from training.figures.clips import _returns
+from training.figures.predictors import build_segmenter
 from training.grounder_loss import Targets, phrase_tokens
 from training.loop import (
     FIGURE_SEEDS,
@@ -43,7 +44,7 @@ def one_thread():
 def make_task(monkeypatch):
     """Both tasks with batches small enough for a test."""
     monkeypatch.setattr(grounder, "_BATCHES", (((96, 64), 2),))
-    monkeypatch.setattr(segmenter, "_IMAGES", 1)
+    monkeypatch.setattr(segmenter_scenes, "_IMAGES", 1)
     monkeypatch.setattr(segmenter, "_CLIP_STAGES", ((0.0, 0.5, 1, 3),))
     return {"grounder": grounder.GrounderTask, "segmenter": segmenter.SegmenterTask}
 
@@ -123,7 +124,7 @@ def test_the_schedule_warms_up_and_cools_down():
 def test_clips_to_learn_from_begin_with_their_objects_and_lose_some():
     gone = shown = 0
     for step in range(12):
-        batch = segmenter.draw_clips(step_stream(step), clips=2, frames=6)
+        batch = segmenter_scenes.draw_clips(step_stream(step), clips=2, frames=6)
         there = batch.masks_tkhw.any((2, 3))
         assert there[0].all(), "the prompt needs the object"
         gone, shown = gone + (~there).sum(), shown + there.sum()
@@ -218,7 +219,7 @@ def test_a_return_counts_when_it_lasts():
 
 
 def test_the_shipped_weights_are_small_and_fit_the_training_code():
-    tiny = Path(segmenter.YAML).parents[1]
+    tiny = Path(segmenter_model.YAML).parents[1]
     assert sum(p.stat().st_size for p in tiny.rglob("*") if p.is_file()) < 15_000_000
     grounder.GrounderTask(tiny / "grounder")
     segmenter.SegmenterTask(tiny / "segmenter/sam2.1_tiny.pt")

@@ -1,0 +1,96 @@
+"""Classes that a config names: found, checked against their signature, and made."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from annotate.config import schema
+from annotate.errors import ConfigError, one_line
+
+KEY = "_target_"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A class by its dotted name, with the arguments that the config gives it.
+
+    `folders` are those of `--config-dir`, where a class of the user's own may lie beside its yaml.
+    """
+
+    at: str  # where it stands in the config: ground, segment, or a format
+    name: str  # of the class: package.module.Class
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
+
+    @classmethod
+    def from_node(
+        cls, node: Any, at: str, *, apart: Collection[str] = (), folders: tuple[str, ...] = ()
+    ) -> Target:
+        """From a config's mapping, less the keys `apart`, which are not the class's."""
+        if not isinstance(node, Mapping) or not isinstance(node.get(KEY), str):
+            raise ConfigError(f"{at}: names no class; expected {KEY}: package.module.Class")
+        arguments = {k: v for k, v in node.items() if k != KEY and k not in apart}
+        return cls(at, node[KEY], arguments, folders)
+
+    @classmethod
+    def recorded(
+        cls,
+        node: Any,
+        at: str,
+        *,
+        named: Collection[str],
+        apart: Collection[str] = (),
+        folders: tuple[str, ...] = (),
+    ) -> Target:
+        """From what a run folder says of itself, which is data and may come from anywhere.
+
+        Raises ConfigError unless the class is one that the configs of this machine name.
+        """
+        target = cls.from_node(node, at, apart=apart, folders=folders)
+        if target.name not in named:
+            raise ConfigError(
+                f"the run's config.yaml names {at}.{KEY}={target.name}, which no config here "
+                "names, so it is not called; if it is yours, add the --config-dir that names it"
+            )
+        return target
+
+    def locate(self) -> type:
+        """The class. Raises ConfigError where there is none of that name."""
+        module_name, _, name = self.name.rpartition(".")
+        for folder in self.folders:
+            if folder not in sys.path:
+                sys.path.append(folder)  # last, so that nothing is hidden by what lies there
+        try:
+            found = getattr(importlib.import_module(module_name or name), name, None)
+        except Exception as error:  # a module may raise whatever it likes
+            raise ConfigError(
+                f"{self.at}.{KEY}={self.name}: cannot be imported ({one_line(error)})"
+            ) from error
+        if not inspect.isclass(found):
+            raise ConfigError(f"{self.at}.{KEY}={self.name}: {module_name} has no class {name}")
+        return found
+
+    def make(self, contract: type, *, made_from: str = "") -> Any:
+        """The object, whose class must be a kind of `contract` (told as `made_from`, if given).
+
+        Raises ConfigError for a key that its signature does not know, or a value that does not fit.
+        """
+        kind = self.locate()
+        if not issubclass(kind, contract):
+            base = made_from or f"{contract.__module__}.{contract.__name__}"
+            raise ConfigError(f"{self.at}.{KEY}={self.name}: its class must be made from {base}")
+        return schema.checked(kind, self.arguments, self.at)
+
+    def known_keys(self) -> list[str]:
+        """What may stand beside the class's name."""
+        return list(schema.parameters(self.locate()))
+
+    def deciding(self) -> dict[str, Any]:
+        """The node, less what its class lists as deciding nothing of the result."""
+        idle = getattr(self.locate(), "decides_nothing", ())
+        return {KEY: self.name, **{k: v for k, v in self.arguments.items() if k not in idle}}

@@ -1,0 +1,67 @@
+"""What a grounder is: it takes a class list once, then finds boxes with class, phrase and score.
+
+Floor, non-maximum suppression, margins and the best-so-many are not a grounder's business: see
+`annotate.ground.select`. One more grounder is a class made from `Grounder` and a yaml that names
+it: docs/extending.md.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from annotate.data.types import ClassList, Image
+from annotate.models.provenance import of_class
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What a grounder finds in one picture; row i of every field is one box.
+
+    Arrays may be numpy's or torch's, on any device. One place may be several candidates, of one
+    class or of several.
+    """
+
+    boxes_xyxy: Tensor | Any  # (m, 4) float, px of the picture; what leaves it is clipped
+    scores: Tensor | Any  # (m,) float, 0..1
+    class_ids: Tensor | Any  # (m,) int, index into the class list
+    phrases: Sequence[str]  # (m,) the text that found each
+
+
+class Grounder(ABC):
+    """Finds the classes of a class list in pictures.
+
+    The parameters of `__init__` are the keys of its config; they are checked by their annotations.
+    Making one must cost nothing: weights, connections and all that can be missing come with `load`.
+    """
+
+    decides_nothing: ClassVar[tuple[str, ...]] = ("device",)
+    """Parameters that change no record: where and how it is computed. A resume may change them."""
+
+    has_scores: ClassVar[bool] = True
+    """Whether scores are its own. If not, they are 1, and no threshold tells boxes apart."""
+
+    @abstractmethod
+    def load(self, classes: ClassList) -> None:
+        """Make ready to find these classes; called once, before `find`.
+
+        Raises WeightsError, and PromptError that names the phrase which cannot be read.
+        """
+
+    @abstractmethod
+    def find(self, images: Sequence[Image], floor: float) -> list[Candidates]:
+        """Candidates of each picture, RGB uint8 (h, w, 3), all of one size, scored `floor` or more.
+
+        What is found in a picture must not depend on the others. Where memory runs out, the error
+        is let pass: it is tried again with fewer pictures.
+        """
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Which weights or service answer, for the run's record. After `load`."""
+        return of_class(type(self))

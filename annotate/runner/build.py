@@ -1,0 +1,97 @@
+"""From settings to loaded models: where the rooms of the pipeline are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from annotate.config.schema import checked
+from annotate.config.settings import AnnotateCommand, SegmentSettings
+from annotate.config.shipped import named_targets
+from annotate.config.target import Target
+from annotate.data.types import ClassList
+from annotate.ground.base import Grounder
+from annotate.ground.select import Detector
+from annotate.models.devices import choose_device
+from annotate.models.memory_limit import MemoryLimit, over
+from annotate.record.asked import deciding
+from annotate.record.run_folder import Run
+from annotate.runner.pipeline import Pipeline
+from annotate.runner.worker import Feed, Worker
+from annotate.segment.base import Segmenter
+
+
+def make_models(settings: AnnotateCommand) -> tuple[Grounder, Segmenter]:
+    """What the settings name, not loaded. Raises ConfigError where keys or values do not fit."""
+    return settings.grounder.make(Grounder), settings.segmenter.make(Segmenter)
+
+
+def build_pipeline(
+    settings: AnnotateCommand, classes: ClassList
+) -> tuple[Pipeline, dict[str, Mapping[str, Any]]]:
+    """Load the models for a class list; also which weights they have, by role."""
+    choose_device(settings.device)
+    if settings.runner.threads:
+        torch.set_num_threads(settings.runner.threads)
+    grounder, segmenter = make_models(settings)
+    grounder.load(classes)
+    segmenter.load()
+    crowded = over(settings.runner.max_ram_gb)
+    images, boxes, objects = (
+        MemoryLimit(what, crowded=crowded) for what in ("images", "boxes", "objects")
+    )
+    pipeline = Pipeline(
+        Detector(grounder, settings.ground, at_once=images),
+        segmenter,
+        segment=settings.segment,
+        track=settings.track,
+        every=settings.ground.every,
+        batch=batch_size(settings),
+        boxes_at_once=boxes,
+        objects_at_once=objects,
+    )
+    return pipeline, {"ground": grounder.provenance, "segment": segmenter.provenance}
+
+
+def build_worker(settings: AnnotateCommand, classes: ClassList) -> Worker:
+    """Load the models into a worker that does units in this process."""
+    pipeline, provenance = build_pipeline(settings, classes)
+    feed = Feed(
+        batch=batch_size(settings),
+        max_pixels=settings.dataset.max_pixels,
+        stride=settings.video.stride,
+        runner=settings.runner,
+    )
+    return Worker(pipeline, feed, {role: dict(p) for role, p in provenance.items()})
+
+
+def batch_size(settings: AnnotateCommand) -> int:
+    """Images per forward: what was asked, else what suits the device."""
+    return settings.ground.batch or (8 if choose_device(settings.device).type == "cuda" else 1)
+
+
+def recorded_segmenter(
+    run: Run, *, device: str, folders: Sequence[str] = ()
+) -> tuple[Segmenter, SegmentSettings]:
+    """The segmenter that made a run, not loaded, and how it finished its masks.
+
+    `folders` are those of `--config-dir`. A run folder may come from anywhere: its class is made
+    only if a config here names it. Raises ConfigError.
+    """
+    asked = deciding({"config.yaml": run.asked()})["config.yaml"].get("segment")
+    shared = [f.name for f in fields(SegmentSettings)]
+    target = Target.recorded(
+        asked,
+        "segment",
+        named=named_targets("segment", folders),
+        apart=shared,
+        folders=tuple(folders),
+    )
+    if "device" in target.known_keys():
+        target = replace(target, arguments={**target.arguments, "device": device})
+    one_at_a_time = {"max_pixels": 1}
+    own = {k: v for k, v in asked.items() if k in shared} | one_at_a_time
+    return target.make(Segmenter), checked(SegmentSettings, own, "segment")

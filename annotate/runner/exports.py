@@ -1,0 +1,49 @@
+"""The formats that a run is exported to: classes that the config names, made and asked to write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Protocol, runtime_checkable
+
+from annotate.config.settings import AnnotateCommand, ExportCommand, ExportSettings, Only
+from annotate.errors import ConfigError
+from annotate.record.run_folder import Run
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """What a format does; see `exporters.base`."""
+
+    def export(
+        self, run: Run, name: str, *, threshold: float, only: Only, settings: ExportSettings
+    ) -> Any:
+        """Write `exports/<name>/` of a run; a dataclass that says what it came to."""
+
+
+def make_exporters(command: AnnotateCommand | ExportCommand) -> dict[str, Exporter]:
+    """The formats that are asked for, by name. Raises ConfigError for one that nobody knows."""
+    made: dict[str, Exporter] = {}
+    for name in command.export.formats:
+        if name not in command.formats:
+            known = ", ".join(command.formats)
+            raise ConfigError(f"export={name}: no such format; known are {known}")
+        made[name] = command.formats[name].make(Exporter, made_from="exporters.base.Exporter")
+    return made
+
+
+def export_run(
+    run: Run, exporters: Mapping[str, Exporter], command: AnnotateCommand | ExportCommand
+) -> list[dict[str, Any]]:
+    """Write every format; what each came to, for the summary. Raises StorageError."""
+    summaries = []
+    for name, exporter in exporters.items():
+        summary = exporter.export(
+            run,
+            name,
+            threshold=command.threshold,
+            only=command.only,
+            settings=command.export,
+        )
+        summaries.append(asdict(summary))
+    return summaries

@@ -1,0 +1,87 @@
+"""SAM 2 on single pictures (arXiv 2408.00714): one embedding, all boxes in one decoder pass.
+
+The same steps as sam2's SAM2ImagePredictor, whose feature sizes are fixed to 1024 px models, with
+the picture resized on the device from 8-bit pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from annotate.data.types import Image
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """What the image encoder knows of one picture; `s` is the model's side over its stride."""
+
+    features: Tensor  # (1, c, s, s)
+    position: Tensor  # (1, c, s, s), of the features
+    high_res: list[Tensor]  # (1, c/8, 4s, 4s), (1, c/4, 2s, 2s)
+    size_hw: tuple[int, int]  # of the picture, px
+
+
+class Sam2Image:
+    """Box prompts to mask logits, for any SAM2Base."""
+
+    def __init__(self, model: Any, *, device: torch.device) -> None:
+        self.device = device
+        self.model = model.to(device).eval()
+        self._mean = torch.tensor(_MEAN, device=device).view(3, 1, 1)
+        self._std = torch.tensor(_STD, device=device).view(3, 1, 1)
+
+    @torch.inference_mode()
+    def embed(self, image: Image) -> Embedding:
+        """Encode one RGB image."""
+        side = self.model.image_size
+        # A copy: decoded pictures may be read-only, which torch cannot express.
+        pixels = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1).contiguous()
+        pixels = pixels.float() / 255  # from planes: twice as fast as from interleaved pixels
+        pixels = transforms.resize(pixels, [side, side], antialias=True)
+        with self.autocast():
+            out = self.model.forward_image(((pixels - self._mean) / self._std)[None])
+        *high_res, features = out["backbone_fpn"][-self.model.num_feature_levels :]
+        return Embedding(features, out["vision_pos_enc"][-1], high_res, image.shape[:2])
+
+    @torch.inference_mode()
+    def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (k >= 1, 4) xyxy px to mask logits (k, 4s, 4s) and IoU estimates (k,)."""
+        points, labels = box_corners(boxes_k4.to(self.device), embedding, self.model.image_size)
+        features = embedding.features
+        if self.model.directly_add_no_mem_embed:
+            features = features + self.model.no_mem_embed.view(1, -1, 1, 1)
+        with self.autocast():
+            sparse, dense = self.model.sam_prompt_encoder(
+                points=(points, labels), boxes=None, masks=None
+            )
+            logits, ious, _, _ = self.model.sam_mask_decoder(
+                image_embeddings=features,
+                image_pe=self.model.sam_prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=False,
+                repeat_image=True,
+                high_res_features=embedding.high_res,
+            )
+        # The bound of sam2's own predictor, which keeps later interpolation tame.
+        return logits[:, 0].float().clamp(-32, 32), ious[:, 0].float()
+
+    def autocast(self) -> torch.autocast:
+        """bf16 where it pays (CUDA), float32 elsewhere."""
+        return torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
+
+
+def box_corners(boxes_k4: Tensor, embedding: Embedding, side: int) -> tuple[Tensor, Tensor]:
+    """Boxes (k, 4) xyxy px as SAM's corner points (k, 2, 2) in model pixels, with their labels."""
+    h, w = embedding.size_hw
+    corners = boxes_k4.view(-1, 2, 2) / torch.tensor([w, h], device=boxes_k4.device) * side
+    labels = torch.tensor([[2, 3]], dtype=torch.int32, device=boxes_k4.device)
+    return corners, labels.expand(len(corners), -1)

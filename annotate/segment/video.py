@@ -1,0 +1,110 @@
+"""A segmenter with its memory, for videos: boxes and objects in groups that fit in RAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from annotate.data.types import Image
+from annotate.models.memory_limit import MemoryLimit
+from annotate.segment.base import NO_MEMORY, Prediction, Segmenter
+from annotate.segment.finishing import decode
+
+
+class VideoSegmenter:
+    """What a tracker asks: of a segmenter one picture at a time, of its memory a group of objects.
+
+    Objects do not see each other in a memory, so a group of them is a pass like any. Raises
+    MemoryError when one box or object alone is too much.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        *,
+        boxes_at_once: MemoryLimit | None = None,
+        objects_at_once: MemoryLimit | None = None,
+    ) -> None:
+        if segmenter.memory is None:
+            raise TypeError(NO_MEMORY)
+        self._segmenter, self._memory = segmenter, segmenter.memory
+        self._boxes_at_once = boxes_at_once or MemoryLimit("boxes")
+        self._objects_at_once = objects_at_once or MemoryLimit("objects")
+        self.bank = self._memory.bank
+        self.state = self._memory.state
+        self.restore = self._memory.restore
+
+    @property
+    def side(self) -> int:
+        """As Memory's."""
+        return self._memory.side
+
+    @property
+    def device(self) -> torch.device:
+        """As Memory's."""
+        return self._memory.device
+
+    @property
+    def state_classes(self) -> tuple[type, ...]:
+        """As Memory's."""
+        return self._memory.state_classes
+
+    def embed(self, image: Image) -> Any:
+        """As Segmenter's, of one picture."""
+        (embedding,) = self._segmenter.embed([image])
+        return embedding
+
+    def decode(self, embedding: Any, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
+        """As Segmenter's."""
+        return decode(self._segmenter, embedding, boxes_k4, self._boxes_at_once)
+
+    def seed_masks(self, embedding: Any, masks_khw: Tensor) -> Prediction:
+        """As Memory's."""
+        seed = self._memory.seed_masks
+        return self._joined(len(masks_khw), lambda rows: seed(embedding, masks_khw[rows]))
+
+    def seed_boxes(self, embedding: Any, boxes_k4: Tensor) -> Prediction:
+        """As Memory's."""
+        seed = self._memory.seed_boxes
+        return self._joined(len(boxes_k4), lambda rows: seed(embedding, boxes_k4[rows]))
+
+    def seed_points(self, embedding: Any, points_kp2: Tensor, labels_kp: Tensor) -> Prediction:
+        """As Memory's."""
+        seed = self._memory.seed_points
+        return self._joined(
+            len(points_kp2), lambda rows: seed(embedding, points_kp2[rows], labels_kp[rows])
+        )
+
+    def carry(self, embedding: Any, bank: Any, ids: Sequence[int], time: int) -> Prediction:
+        """As Memory's."""
+        carry = self._memory.carry
+        return self._joined(
+            len(ids), lambda rows: carry(embedding, bank, [ids[r] for r in rows], time)
+        )
+
+    def encode(
+        self, embedding: Any, logits_kss: Tensor, present_k: Tensor, *, prompted: bool
+    ) -> Tensor:
+        """As Memory's."""
+        encode = self._memory.encode
+        groups = self._objects_at_once.slices(
+            range(len(logits_kss)),
+            lambda rows: encode(
+                embedding, logits_kss[list(rows)], present_k[list(rows)], prompted=prompted
+            ),
+        )
+        return torch.cat(list(groups))
+
+    def _joined(self, count: int, predict: Callable[[list[int]], Prediction]) -> Prediction:
+        groups = list(self._objects_at_once.slices(range(count), lambda rows: predict(list(rows))))
+        if len(groups) == 1:
+            return groups[0]
+        return Prediction(
+            torch.cat([g.logits for g in groups]),
+            torch.cat([g.ious for g in groups]),
+            torch.cat([g.present for g in groups]),
+            torch.cat([g.pointers for g in groups]),
+        )

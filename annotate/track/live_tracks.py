@@ -1,0 +1,97 @@
+"""The tracks of a video while it is tracked: who lives, and what memory holds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from annotate.config.settings import TrackSettings
+from annotate.segment.base import Embedding, Prediction
+from annotate.segment.video import VideoSegmenter
+from annotate.track.observations import Carried, Found, carry, square
+from annotate.track.tracks import Track
+
+MAX_ANCHORS = 4  # prompted frames remembered per object: the first, and the newest
+
+Memory = tuple[Tensor, Tensor]
+"""What remembers one track in one frame: mask memory (m, s, s) and object pointer (c,)."""
+
+
+class LiveTracks:
+    """Tracks by id; `time` counts the frames seen, and is what Track and MemoryBank count in."""
+
+    def __init__(self, memory: VideoSegmenter, rules: TrackSettings) -> None:
+        self.memory = memory
+        self.rules = rules
+        self.bank = memory.bank(max_anchors=MAX_ANCHORS)
+        self.born: dict[int, Track] = {}  # every track ever
+        self.alive: dict[int, Track] = {}  # those that may be seen again
+        self.time = 0
+
+    def carry(self, embedding: Embedding) -> Carried:
+        """Carry the tracks that are not lost into a frame; those unseen for too long end."""
+        for track_id, track in list(self.alive.items()):
+            if self.time - track.last_seen - 1 > self.rules.max_gap:
+                self.end(track_id)
+        followed = [i for i, track in self.alive.items() if not track.lost]
+        return carry(self.memory, embedding, self.bank, followed, self.time)
+
+    def birth(self, found: Found, row: int) -> int:
+        """A new track of a detection; its id."""
+        box = found.mask_boxes[row]
+        track = Track(len(self.born) + 1, last_seen=self.time, placed=self.time, box=box)
+        self.born[track.track_id] = self.alive[track.track_id] = track
+        self.hit(track.track_id, found, row)
+        return track.track_id
+
+    def hit(self, track_id: int, found: Found, row: int) -> None:
+        """A detection shows the track."""
+        track, score = self.alive[track_id], float(found.scores[row])
+        track.see(self.time, found.mask_boxes[row], square(found.masks[row]))
+        sure = score >= self.rules.birth_score
+        track.hit(int(found.class_ids[row]), found.phrases[row], score, sure=sure)
+
+    def end(self, track_id: int) -> None:
+        """The track will not be seen again."""
+        self.alive.pop(track_id).rest()
+        self.bank.forget(track_id)
+
+    def end_all(self) -> None:
+        """A scene is over."""
+        for track_id in list(self.alive):
+            self.end(track_id)
+
+    def remember(
+        self, embedding: Embedding, ids: Sequence[int], said: Prediction
+    ) -> dict[int, Memory]:
+        """Remember a frame for tracks that are not prompted in it; how each is remembered."""
+        if not ids:
+            return {}
+        features = self.memory.encode(embedding, said.logits, said.present, prompted=False)
+        self.bank.remember(self.time, ids, features, said.pointers)
+        return _by_id(ids, features, said.pointers)
+
+    def anchor(
+        self, embedding: Embedding, ids: Sequence[int], seeded: Prediction, *, afresh: bool
+    ) -> dict[int, Memory]:
+        """Remember a frame for tracks that were prompted in it; how each is remembered.
+
+        `afresh`: what was remembered of them before is forgotten.
+        """
+        features = self.memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
+        for row, track_id in enumerate(ids):
+            if afresh:
+                self.bank.forget(track_id)
+            self.bank.anchor(track_id, self.time, features[row], seeded.pointers[row])
+        return _by_id(ids, features, seeded.pointers)
+
+    def class_ids(self, ids: Sequence[int]) -> npt.NDArray[np.int_]:
+        """The classes (k,) that living tracks have by now."""
+        return np.array([self.alive[i].class_id for i in ids], int)
+
+
+def _by_id(ids: Sequence[int], features: Tensor, pointers: Tensor) -> dict[int, Memory]:
+    return {track_id: (features[row], pointers[row]) for row, track_id in enumerate(ids)}

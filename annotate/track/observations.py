@@ -1,0 +1,131 @@
+"""What detector and memory say of one frame: tensors of the models, and arrays to compare.
+
+Masks of one frame are compared on a grid of GRID x GRID cells, whatever the size of the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from annotate.data.geometry import mask_boxes
+from annotate.data.types import Detections, Origin
+from annotate.segment.base import Embedding, Prediction
+from annotate.segment.video import VideoSegmenter
+from annotate.track.matching import Objects
+from annotate.track.sightings import Seen, Sighting
+from annotate.track.tracks import Bools, Floats
+
+GRID = 256  # side of the grid on which masks are compared, px
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The n detections of a key frame that have a mask, the best first."""
+
+    scores: Floats  # (n,)
+    class_ids: npt.NDArray[np.int32]  # (n,)
+    phrases: list[str]
+    margins: Floats  # (n,) score above that of the best other class there
+    boxes: Tensor  # (n, 4) xyxy px, the detector's
+    logits: Tensor  # (n, s, s)
+    ious: Floats  # (n,) the segmenter's estimate
+    masks: Bools  # (n, GRID * GRID)
+    mask_boxes: Floats  # (n, 4) xyxy px, of the masks
+
+    @property
+    def objects(self) -> Objects:
+        """As they are compared with tracks."""
+        return Objects(self.masks, self.class_ids)
+
+    def sighting(self, row: int, track_id: int, logits: Tensor, mask_score: float) -> Sighting:
+        """A track as one of the detections shows it, with the mask `logits` (s, s)."""
+        box = self.boxes[row].cpu().numpy()
+        seen = Seen(int(self.class_ids[row]), box, float(self.margins[row]))
+        return Sighting(track_id, logits, mask_score, "detected", seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Where memory draws k tracks in a frame."""
+
+    ids: list[int]  # of the tracks
+    said: Prediction
+    ious: Floats  # (k,) the model's estimate
+    masks: Bools  # (k, GRID * GRID), empty where it takes the object for absent
+    boxes: Floats  # (k, 4) xyxy px, of the masks
+
+    @property
+    def shown(self) -> Bools:
+        """Which of the tracks are drawn at all, (k,)."""
+        return np.asarray(self.masks.any(1))
+
+    def sighting(self, row: int, origin: Origin) -> Sighting:
+        """A track as memory draws it."""
+        return Sighting(self.ids[row], self.said.logits[row], float(self.ious[row]), origin)
+
+
+def segment(memory: VideoSegmenter, embedding: Embedding, detections: Detections) -> Found:
+    """The masks of a frame's detections; those that come out empty are left out."""
+    boxes = torch.from_numpy(detections.boxes_xyxy)
+    if len(detections):
+        logits, ious = memory.decode(embedding, boxes)
+    else:
+        logits, ious = torch.zeros(0, 1, 1), torch.zeros(0)
+    masks, edges = on_grid(logits, embedding.size_hw)
+    rows = np.flatnonzero(masks.any(1))
+    return Found(
+        scores=detections.scores[rows],
+        class_ids=detections.class_ids[rows],
+        phrases=[detections.phrases[r] for r in rows],
+        margins=detections.margins[rows],
+        boxes=boxes[rows],
+        logits=logits[rows],
+        ious=ious.cpu().numpy()[rows],
+        masks=masks[rows],
+        mask_boxes=edges[rows],
+    )
+
+
+def carry(
+    memory: VideoSegmenter, embedding: Embedding, bank: Any, ids: Sequence[int], time: int
+) -> Carried:
+    """Where memory draws the tracks `ids` of the bank at `time`; there may be none."""
+    if ids:
+        said = memory.carry(embedding, bank, ids, time)
+    else:
+        said = Prediction(torch.zeros(0, 1, 1), torch.zeros(0), torch.zeros(0), torch.zeros(0, 1))
+    masks, boxes = on_grid(said.logits, embedding.size_hw)
+    masks &= (said.present > 0).cpu().numpy()[:, None]
+    return Carried(list(ids), said, said.ious.cpu().numpy(), masks, boxes)
+
+
+def of_rows(said: Prediction, rows: Iterable[int]) -> Prediction:
+    """What is said of some of the objects."""
+    index = list(rows)
+    return Prediction(
+        said.logits[index], said.ious[index], said.present[index], said.pointers[index]
+    )
+
+
+def on_grid(logits_kss: Tensor, size_hw: tuple[int, int]) -> tuple[Bools, Floats]:
+    """Low-resolution logits to masks (k, GRID * GRID), and their boxes (k, 4) in frame pixels."""
+    if not len(logits_kss):
+        return np.zeros((0, GRID * GRID), bool), np.zeros((0, 4))
+    up = functional.interpolate(logits_kss[:, None].float(), (GRID, GRID), mode="bilinear")[:, 0]
+    masks = (up > 0).cpu().numpy()
+    h, w = size_hw
+    boxes = mask_boxes(masks) * (np.array([w, h, w, h]) / GRID)
+    return masks.reshape(len(masks), -1), boxes
+
+
+def square(mask: Bools) -> Bools:
+    """One mask of the grid as (GRID, GRID)."""
+    return mask.reshape(GRID, GRID)

@@ -1,0 +1,124 @@
+"""The contract of a format: a class that writes the pictures of a run into a folder.
+
+    class Boxes(Exporter):
+        def write(self, pictures: Pictures, folder: Path) -> Mapping[str, int]:
+            with (folder / "boxes.txt").open("w", encoding="utf-8", newline="\\n") as file:
+                for picture in pictures:
+                    for instance in picture.instances:
+                        print(picture.name, *instance.box_xyxy, file=file)
+            return {}
+
+A config names the class. What else an export has to do (choose, split and stage the pictures, count
+them, take the place of an earlier export) is the same for every format, and is done here.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from annotate.config.settings import ExportSettings
+from annotate.errors import StorageError
+from annotate.record.run_folder import Run
+from annotate.store import atomic
+from exporters.pictures import Layout, Picture, Pictures
+
+__all__ = ["ExportSummary", "Exporter", "Layout", "Picture", "Pictures"]
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What one export holds and what it left out."""
+
+    format: str
+    path: Path | str  # its folder, or the url of one on a store
+    images: int
+    instances: int
+    per_class: dict[str, int]  # instances by class name
+    per_split: dict[str, int]  # images by split; empty without a split
+    left_out: dict[str, int]  # images and instances by reason
+    not_held: dict[str, int]  # what the format has no place for, by reason
+
+
+class Exporter(ABC):
+    """One format, with its options.
+
+    The parameters of `__init__` are the options, keyword-only, their types and ranges annotated:
+    `tolerance: Annotated[float, within(0)]`. The defaults are in the config that names the class.
+    """
+
+    layout: ClassVar[Layout] = Layout()
+
+    @abstractmethod
+    def write(self, pictures: Pictures, folder: Path) -> Mapping[str, int]:
+        """Write the export into an empty folder, and say what the format could not hold.
+
+        What it has no place for is counted by reason, {} if there is nothing. Pictures are staged
+        in `pictures.images_dir` while they are iterated over, so each has to be taken, once.
+        An OSError means that the disk refuses; whatever is raised, an earlier export stays.
+        """
+
+    def export(
+        self, run: Run, name: str, *, threshold: float, only: str, settings: ExportSettings
+    ) -> ExportSummary:
+        """Write `exports/<name>/` of a run in place of an earlier one.
+
+        Instances with a score of `threshold` (0..1) or more are exported, unless their class has
+        its own; `only` is all | reviewed | accepted. Raises StorageError when the disk refuses or
+        when not one picture of the dataset is left; an earlier export then stays as it was.
+        """
+        folder = run.path / "exports" / name
+        with _replacing(folder) as unfinished:
+            pictures = Pictures(
+                run,
+                self.layout,
+                unfinished / "images",
+                threshold=threshold,
+                only=only,
+                settings=settings,
+            )
+            not_held = dict(sorted(self.write(pictures, unfinished).items()))
+            tally = pictures.tally
+            if not tally.images and tally.left_out["missing"]:
+                raise StorageError(
+                    f"{run.root}: none of the run's {tally.left_out['missing']} pictures is there "
+                    "any more; bring the dataset back, or export with export.media=none"
+                )
+        for reason in ("missing", "changed", "unreadable"):
+            if count := tally.left_out[reason]:
+                LOGGER.warning("%s: left out %d pictures whose files are %s", name, count, reason)
+        return ExportSummary(
+            format=name,
+            path=folder if run.working_copy is None else run.shown(f"exports/{name}"),
+            images=tally.images.total(),
+            instances=tally.instances.total(),
+            per_class={n: tally.instances[i] for i, n in enumerate(run.classes.names)},
+            per_split={s: tally.images[s] for s in pictures.splits},
+            left_out=dict(sorted(tally.left_out.items())),
+            not_held=not_held,
+        )
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` when all went well, and goes otherwise."""
+    atomic.clean(folder.parent, [folder.name])  # of an export that was killed
+    written = atomic.unfinished(folder)
+    try:
+        written.mkdir(parents=True)
+        yield written
+        atomic.publish_folder(written, folder)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot write the export ({error.strerror or error})"
+        ) from error
+    finally:
+        shutil.rmtree(written, ignore_errors=True)

@@ -1,0 +1,13 @@
+"""Detectors on the embedded grounder, with the usual settings."""
+
+from annotate.config.settings import GroundSettings
+from annotate.ground.grounding_dino.captions import Captions
+from annotate.ground.select import Detector
+
+RULES = GroundSettings(
+    every=1, floor=0.1, nms_iou=0.7, cross_class_iou=0.9, max_detections=300, batch=0
+)
+
+
+def detector(scorer, classes, settings=RULES) -> Detector:
+    return Detector(Captions(scorer, classes), settings)

@@ -1,0 +1,105 @@
+"""What people see: saved views, and a real browser on the App."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from annotate.data.geometry import encode_masks
+from annotate.data.types import Rle
+from annotate.record.run_folder import Run
+from annotate.report.overlay import class_colours
+from annotate.review.app import open_app
+from annotate.review.dataset import Place
+from tests import app_page
+from tests.review.reviewer import build, exported, of, pull
+
+PLAIN = {"black", "white", "gray"}
+
+
+def test_the_queue_begins_with_doubt_and_ends_with_what_is_done(run: Run):
+    stills, videos = build(run)
+    queue = stills.load_saved_view("queue")
+    doubts = queue.values("doubt")
+    assert doubts == sorted(doubts, reverse=True) and len(doubts) == 3 and doubts[0] > 0.5
+    first = queue.first()
+    assert first.why and first[f"doubt_{first.why}"] > 0
+    assert max(d.doubt for d in first.instances.detections) > 0
+    first.tags.append("accept")
+    first.save()
+    assert queue.values("frame_id")[-1] == first.frame_id
+    assert stills.load_saved_view("accepted").values("frame_id") == [first.frame_id]
+    assert len(stills.load_saved_view("unreviewed")) == 2
+    views = set(stills.list_saved_views())
+    assert {"margin", "mask_score", "overlap", "flicker", "rejected", "to-fix"} <= views
+    assert len(videos.load_saved_view("queue")) == 1
+
+
+@pytest.mark.timeout(600)
+@app_page.needs_chromium
+def test_the_whole_loop_with_a_browser(run: Run, tmp_path: Path):
+    """Build, look at the queue in the App, tag there, fix one mask, pull, export the accepted."""
+    stills, _ = build(run)
+    dataset = Place(run, run.path.name, "stills").find()
+    assert dataset is not None
+    first = stills.load_saved_view("queue").first().frame_id
+    with app_page.app_server() as port:
+        session = open_app(dataset, port=port)
+        with app_page.app_page(f"http://127.0.0.1:{port}") as app:
+            app.wait_for_samples()
+            assert app.samples() == 3
+            assert_masks_are_drawn(app, tmp_path, run, stills.load_saved_view("queue"))
+            app.select(0)
+            app.tag("accept")
+        session.close()
+
+    stills.reload()
+    sample = of(stills, first)
+    assert sample.tags == ["accept"]
+    fixed = sample.instances.detections[0]
+    mask = fixed.mask.copy()
+    mask[: len(mask) // 2] = False
+    fixed.mask = mask
+    sample.save()
+    made = pull(run)
+    assert [d.instance_id for d in made] == [None, fixed.annotate_id]
+    found = exported(run, "only=accepted")
+    assert set(found) == {first}
+    record = next(r for r in run.frames() if r.frame_id == first)
+    (before,) = (i for i in record.instances if i.instance_id == fixed.annotate_id)
+    expected = before.mask.decode()
+    top = int(before.box_xyxy[1])
+    expected[: top + fixed.mask.shape[0] // 2] = False
+    written = found[first][fixed.annotate_id]["segmentation"]
+    assert Rle(written["counts"], tuple(written["size"])).counts == encode_masks(expected[None])[0]
+
+
+def assert_masks_are_drawn(app: app_page.AppPage, folder: Path, run: Run, queue: Any) -> None:
+    """The grid shows an object without a colour of its own in the colour of its class."""
+    plain = [
+        (number, thing)
+        for number, sample in enumerate(queue)
+        for thing in sample.instances.detections
+        if thing.label.split()[0] in PLAIN
+    ]
+    number, thing = max(plain, key=lambda found: np.prod(found[1].bounding_box[2:]))
+    colours = dict(zip(run.classes.names, class_colours(run.classes), strict=True))
+    painted = np.array([[list(bytes.fromhex(colours[thing.label][1:]))]], np.uint8)
+    hue = int(cv2.cvtColor(painted, cv2.COLOR_RGB2HSV)[0, 0, 0])
+    for _ in range(60):  # masks are painted some time after their pictures
+        app_page.save(app, folder / "grid.png")
+        x0, y0, x1, y1 = app.part(number, thing.bounding_box)
+        inside = (x0 + 4, y0 + 4, x1 - 4, y1 - 4)  # the outline of its box has the colour too
+        seen = PilImage.open(folder / "grid.png").convert("RGB").crop(inside)
+        hsv = cv2.cvtColor(np.asarray(seen), cv2.COLOR_RGB2HSV).astype(int)
+        near = (np.abs(hsv[..., 0] - hue) <= 5) & (hsv[..., 1] > 100)
+        if near.mean() > 0.5 * thing.mask.mean():
+            return
+        app.page.wait_for_timeout(1000)
+    share = f"{near.mean():.2f} of its box"
+    pytest.fail(f"no mask is drawn of {thing.label} in picture {number}: {share}")

@@ -1,0 +1,67 @@
+"""What a key frame does to tracks and to what memory holds of them, without any model."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.track.still_memory import NOWHERE, StillMemory, detections
+from tests.track.test_matching import RULES
+from tests.track.test_tracker import HERE, NEAR, THERE, drawn, follow
+
+
+def test_of_one_that_returns_the_frames_before_are_forgotten():
+    memory = StillMemory({t: {1: NOWHERE} for t in range(3, 8)})
+    here, near = detections((HERE, 0.6, 0)), detections((NEAR, 0.6, 0))
+    follow(memory, [here] * 3 + [detections()] * 4 + [near] * 2)
+    bank = memory.banks[0]
+    assert [anchor.time for anchor in bank.anchors[1]] == [0, 7]
+    assert [moment.time for moment in bank.moments if 1 in moment.rows] == [8]
+
+
+@pytest.mark.parametrize(("of_memory", "mask"), [(0.95, HERE), (0.8, NEAR)])
+def test_a_detection_that_confirms_gives_its_mask_where_that_is_better(of_memory, mask):
+    memory = StillMemory(of_detections=0.9, of_memory=of_memory)
+    said = [detections((HERE, 0.6, 0)), detections((NEAR, 0.2, 0))]  # unsure: nobody is anchored
+    _, (_, second) = follow(memory, said)
+    assert drawn(second) == {1: mask}
+    assert second.sightings[1].mask_score == pytest.approx(max(0.9, of_memory))
+
+
+def test_memory_that_drifted_is_anchored_anew():
+    memory = StillMemory(of_memory=0.95)
+    follow(memory, [detections((HERE, 0.6, 0)), detections((NEAR, 0.6, 0))])
+    assert [anchor.time for anchor in memory.banks[0].anchors[1]] == [0, 1]
+
+
+def test_one_out_of_sight_is_hidden_and_not_merged_with_whom_it_was_seen_beside():
+    memory = StillMemory({2: {1: THERE}, 3: {1: HERE}})
+    both = detections((HERE, 0.6, 0), (THERE, 0.6, 0))
+    tracker, tracked = follow(memory, [both, both, detections((THERE, 0.6, 0)), both])
+    assert [drawn(t).keys() for t in tracked] == [{1, 2}, {1, 2}, {2}, {1, 2}]
+    assert tracker.kept().keys() == {1, 2}
+
+
+def test_one_object_under_two_ids_is_merged():
+    memory = StillMemory({2: {2: HERE}})
+    first, second = detections((HERE, 0.6, 0)), detections((THERE, 0.6, 1))
+    tracker, tracked = follow(memory, [first, second, first], rules=replace(RULES, min_hits=1))
+    assert [drawn(t).keys() for t in tracked] == [{1}, {1, 2}, {1}]
+    kept = tracker.kept()
+    assert kept[2].merged_into == 1
+    assert kept[1].votes.keys() == {(0, "class 0"), (1, "class 1")}
+
+
+@pytest.mark.parametrize("every, remembered", [(1, list(range(9))), (4, [8])])
+def test_sparse_key_frames_start_memory_afresh(every, remembered):
+    memory = StillMemory()
+    follow(memory, [detections((HERE, 0.6, 0))] * (8 // every + 1), every=every)
+    bank = memory.banks[0]
+    times = {m.time for m in bank.moments if 1 in m.rows} | {a.time for a in bank.anchors[1]}
+    assert sorted(times) == remembered
+
+
+def test_one_missed_by_the_detector_is_in_sight_where_memory_draws_it():
+    said = [detections((HERE, 0.6, 0)), detections(), detections((HERE, 0.6, 0))]
+    _, tracked = follow(StillMemory(), said, rules=replace(RULES, max_gap=0))
+    assert [drawn(t) for t in tracked] == [{1: HERE}] * 3
+    assert [t.sightings[1].origin for t in tracked] == ["detected", "propagated", "detected"]

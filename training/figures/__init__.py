@@ -1,0 +1,1 @@
+"""Figures of the embedded models on scenes they have never seen."""

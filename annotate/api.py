@@ -59,8 +59,8 @@ class Annotator:
         path = Path(path)
         frames = open_video(Item(path.name, path, "video")).frames(stride=stride)
         passing = self._pipeline.video(frames)
-        drafts = list(passing.drafts())
-        return list(passing.settled(drafts))
+        provisional = list(passing.provisional())
+        return list(passing.settled(provisional))
 
 
 def _settings(prompts: str | Path | Sequence[str], overrides: dict[str, Any]) -> AnnotateCommand:

@@ -14,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from annotate.config.compose import compose, typed
+from annotate.config.settings import ReviewCommand
 from annotate.data.geometry import encode_masks, mask_boxes
 from annotate.data.types import ClassList, ClassSpec, FrameRecord, Instance, Rle
 from annotate.record import parquet
 from annotate.record.run_folder import Run
 from annotate.review.build import build
 from annotate.review.dataset import connect
+from annotate.review.places import places
 from annotate.review.pull import pull
-from annotate.review.rules import ReviewRules
 
 HW = (720, 1280)  # px
 INSTANCES = 5  # per still
@@ -34,7 +36,8 @@ def main() -> None:
     stills = parser.parse_args().stills
     with tempfile.TemporaryDirectory() as folder:
         run = _run(Path(folder) / "bench-review", stills)
-        rules = ReviewRules("bench-review", 0.3, {}, 0, False, None)
+        argv = ["run=bench", "name=bench-review", "near_duplicates=false"]
+        command = typed(compose(argv, "review"), ReviewCommand)
         connect()
         print(f"{'before':8} {_peak_mb():5.0f} MB")
         for name, step in (
@@ -43,11 +46,11 @@ def main() -> None:
             ("pull", pull),
         ):
             start, busy = time.perf_counter(), time.process_time()
-            found = step(run, rules)
+            found = step(run, command)
             taken, busy = time.perf_counter() - start, time.process_time() - busy
             rates = f"{stills / taken:6.0f} stills/s  {stills / busy:6.0f} a second of this process"
             print(f"{name:8} {_peak_mb():5.0f} MB  {rates}")
-        dataset = rules.places(run)[0].find()
+        dataset = places(run, command)[0].find()
         assert dataset is not None and found == []
         start = time.perf_counter()
         dataset.dataset.load_saved_view("queue").first()

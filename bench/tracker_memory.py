@@ -65,7 +65,7 @@ def main() -> None:
     begun, masks = time.perf_counter(), 0
     peaks: dict[int, float] = {}
     checkpoints = {*CHECKPOINTS, options.frames}
-    for count, record in zip(itertools.count(1), video.drafts(), strict=False):
+    for count, record in zip(itertools.count(1), video.provisional(), strict=False):
         masks += len(record.instances)
         if count in checkpoints:
             peaks[count] = peak_mib()

@@ -110,7 +110,7 @@ def ours(models: Models, images: Sequence[Image], find: Finder, every: int) -> L
     pipeline = models.pipeline(_Detector(find), every=every)
     item = Item("clip", Path("clip"), "video")
     video = pipeline.video(Frame(item, image, t) for t, image in enumerate(images))
-    records = video.settled(list(video.drafts()))
+    records = video.settled(list(video.provisional()))
     least = models.settings.threshold
     return [[i for i in record.instances if i.score >= least] for record in records]
 

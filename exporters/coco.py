@@ -119,14 +119,14 @@ def _document(path: Path, class_names: list[str]) -> Iterator[_Document]:
     }
     with (
         path.open("w", encoding="utf-8", newline="\n") as file,
-        TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent) as spool,
+        TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent) as waiting,
     ):
         file.write(_json(head)[:-1] + ',\n"images": [')
-        document = _Document(_Entries(file), _Entries(spool))
+        document = _Document(_Entries(file), _Entries(waiting))
         yield document
         file.write('\n],\n"annotations": [')
-        spool.seek(0)
-        shutil.copyfileobj(spool, file)
+        waiting.seek(0)
+        shutil.copyfileobj(waiting, file)
         if document.videos:
             file.write('\n],\n"videos": [')
             entries = _Entries(file)

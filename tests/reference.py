@@ -20,12 +20,12 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from annotate import export
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ExportCommand
 from annotate.evaluate.evaluation import evaluate
 from annotate.evaluate.truth import read_truth
 from annotate.record.run_folder import Run
+from annotate.runner.exports import export_run, make_exporters
 
 
 def figures(run: Path, truth: Path, threshold: float) -> Iterator[tuple[str, float, float]]:
@@ -54,7 +54,8 @@ def figures(run: Path, truth: Path, threshold: float) -> Iterator[tuple[str, flo
 def exported(run: Path, threshold: float) -> dict:
     """The COCO json of an export with exact masks and no pictures."""
     more = [f"threshold={threshold}", "export=[coco]", "coco.masks=rle", "export.media=none"]
-    export.export_run(Run.open(run), typed(compose([f"run={run}", *more], "export"), ExportCommand))
+    command = typed(compose([f"run={run}", *more], "export"), ExportCommand)
+    export_run(Run.open(run), make_exporters(command), command)
     return json.loads((run / "exports/coco/instances.json").read_text())
 
 

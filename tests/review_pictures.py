@@ -13,8 +13,8 @@ from PIL import Image as PilImage
 from annotate.record.run_folder import Run
 from annotate.review.app import open_app
 from annotate.review.build import build
-from annotate.review.rules import ReviewRules
 from tests import app_page
+from tests.settings import review_command
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAINTED_MS = 8_000  # until masks are painted, on busy cores
@@ -23,8 +23,7 @@ PAINTED_MS = 8_000  # until masks are painted, on busy cores
 def main() -> None:
     """Build the run's datasets and take the pictures."""
     run = Run.open(sys.argv[1])
-    rules = ReviewRules(None, 0.3, {}, 0, True, None)
-    datasets = {dataset.kind: dataset for dataset in build(run, rules)}
+    datasets = {dataset.kind: dataset for dataset in build(run, review_command())}
     first = max(datasets["stills"].samples(), key=lambda sample: float(sample["doubt"]))
     with app_page.app_server() as port:
         address = f"http://127.0.0.1:{port}"

@@ -93,7 +93,7 @@ def typed(composed: Composed, command: type[T]) -> T:
     }
     whole: Any = AnnotateCommand if "dataset" in values else command
     known = [key for key in schema.keys(whole) if key not in targets]
-    known += ["threshold", "only", "export", *schema.keys(ExportSettings, "export")]
+    known += ["models", "threshold", "only", "export", *schema.keys(ExportSettings, "export")]
     for target in (*formats.values(), *(targets[k] for k, _ in _ROLES.values() if k in targets)):
         known += [target.at, *(f"{target.at}.{key}" for key in target.known_keys())]
     schema.refuse_unknown(_dotted(values), known)
@@ -163,6 +163,8 @@ def _expanded(overrides: Sequence[str], places: Sequence[Path]) -> Iterator[str]
             formats = value if value.startswith("[") else f"[{value}]"
             yield from _bring_formats(formats, places)
             yield f"++export.formats={formats}"
+        elif name == "format":  # a group of its own, which `export` chooses from
+            schema.refuse_unknown([name], ["export"])
         elif key.startswith("~") or name not in _GROUPS:
             yield override if key.startswith("~") else f"++{name}={value}"
         elif value in (known := _presets(name, places)):

@@ -13,9 +13,9 @@ from annotate.record.run_folder import Run
 from annotate.review.app import LOOPBACK, open_app
 from annotate.review.build import build, root_here
 from annotate.review.dataset import DATABASE_ERRORS, ReviewDataset, connect
+from annotate.review.places import places
 from annotate.review.progress import report
 from annotate.review.pull import pull
-from annotate.review.rules import ReviewRules
 from annotate.runner import interrupt
 from annotate.runner.command import DONE, run_command
 
@@ -32,19 +32,11 @@ def _review(argv: list[str]) -> int:
     command = typed(composed, ReviewCommand)
     opened = Run.open(*folders(command.run))
     root_here(opened)
-    rules = ReviewRules(
-        name=command.name,
-        threshold=command.threshold,
-        split=command.export.split or {},
-        split_seed=command.export.split_seed,
-        near_duplicates=command.near_duplicates,
-        reviewer=command.reviewer,
-    )
     try:
         connect()
         with opened.held() as run:
             if command.action == "pull":
-                made = pull(run, rules)
+                made = pull(run, command)
                 print(f"{len(made)} new decisions in {run.shown('reviews')}")
                 if command.repropagate:
                     from annotate.review.repropagate import carry_on  # which take torch
@@ -55,14 +47,14 @@ def _review(argv: list[str]) -> int:
                     )
                     carried = carry_on(run, segmenter, finishing)
                     print(f"{carried} masks carried on; open to see them")
-                datasets = [d for place in rules.places(run) if (d := place.find()) is not None]
+                datasets = [d for place in places(run, command) if (d := place.find()) is not None]
                 if not datasets:
                     raise ConfigError(
                         f"run={run.shown()}: FiftyOne has no dataset of it; build one first with "
                         f"`python -m annotate.review run={run.shown()} action=build`"
                     )
             else:
-                datasets = build(run, rules)
+                datasets = build(run, command)
                 if not datasets:
                     raise ConfigError(f"run={run.shown()}: it has no annotated picture to review")
             report(run, datasets)

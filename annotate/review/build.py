@@ -9,6 +9,7 @@ from pathlib import Path
 from bson import ObjectId
 from tqdm import tqdm
 
+from annotate.config.settings import ReviewCommand
 from annotate.data.decisions import Applied
 from annotate.data.selection import kept_instances
 from annotate.data.splits import group_of, split_of
@@ -23,8 +24,8 @@ from annotate.report.overlay import class_colours
 from annotate.review import app
 from annotate.review.dataset import BATCH, Kind, ReviewDataset, image_sample, video_sample
 from annotate.review.documents import Document, Shown, frame_content, uncertainty_fields
+from annotate.review.places import KINDS, places
 from annotate.review.pull import pull
-from annotate.review.rules import KINDS, ReviewRules
 
 
 def root_here(run: Run) -> Path:
@@ -37,25 +38,25 @@ def root_here(run: Run) -> Path:
     return run.root
 
 
-def build(run: Run, rules: ReviewRules) -> list[ReviewDataset]:
+def build(run: Run, command: ReviewCommand) -> list[ReviewDataset]:
     """The datasets of a run as it is now, made or updated in place; those that have samples.
 
     What people did in them is brought back first, so that nothing is lost. To be called under the
     run's lock. Memory grows by the signals and by what was decided, not by the masks.
     """
-    pull(run, rules)
-    uncertainty.write(run, rules.threshold, near_duplicates=rules.near_duplicates)
-    return _Builder(run, rules).build()
+    pull(run, command)
+    uncertainty.write(run, command.threshold, near_duplicates=command.near_duplicates)
+    return _Builder(run, command).build()
 
 
 class _Builder:
     """Streams a run's records into its datasets."""
 
-    def __init__(self, run: Run, rules: ReviewRules) -> None:
-        self._run, self._rules, self._root = run, rules, root_here(run)
+    def __init__(self, run: Run, command: ReviewCommand) -> None:
+        self._run, self._command, self._root = run, command, root_here(run)
         self._decisions = run.decisions()
         self._uncertainty = UncertaintyIndex(uncertainty.read(run))
-        self._places = {place.kind: place for place in rules.places(run)}
+        self._places = {place.kind: place for place in places(run, command)}
         self._datasets: dict[Kind, ReviewDataset] = {}
         self._kept: dict[Kind, set[ObjectId]] = {kind: set() for kind in KINDS}
         self._stills: list[Document] = []
@@ -140,7 +141,7 @@ class _Builder:
         applied = self._decisions.apply(record, self._run.classes)
         names = self._run.classes.names
         # What was rejected stays in sight: it can be taken back.
-        visible = kept_instances(applied.record, self._run.classes, self._rules.threshold)
+        visible = kept_instances(applied.record, self._run.classes, self._command.threshold)
         uncertainties = self._uncertainty.of(record.frame_id)
         return frame_content(record, applied, visible, names, uncertainties, tags), applied
 
@@ -163,8 +164,10 @@ class _Builder:
 
     def _sample(self, record: FrameRecord, frame_id: str) -> Document:
         """What a still and a video have in common."""
-        rules = self._rules
-        split = split_of(group_of(record), rules.split, rules.split_seed) if rules.split else None
+        export = self._command.export
+        split = (
+            split_of(group_of(record), export.split, export.split_seed) if export.split else None
+        )
         return {
             "frame_id": frame_id,
             "item": record.item,

@@ -6,27 +6,28 @@ from collections.abc import Iterator
 
 from bson import ObjectId
 
+from annotate.config.settings import ReviewCommand
 from annotate.data.decisions import Decision
 from annotate.record import reviews
 from annotate.record.run_folder import Run
 from annotate.review.dataset import ReviewDataset, size_wh
 from annotate.review.documents import Changes, Document, changes
-from annotate.review.rules import ReviewRules
+from annotate.review.places import places
 
 
-def pull(run: Run, rules: ReviewRules) -> list[Decision]:
+def pull(run: Run, command: ReviewCommand) -> list[Decision]:
     """What people did in FiftyOne since the last build or pull, written to the run's reviews.
 
     To be called under the run's lock. What is pulled twice is decided once. Raises StorageError.
     """
     found: list[Decision] = []
-    for place in rules.places(run):
+    for place in places(run, command):
         if (dataset := place.find()) is not None:
-            found += _pull(dataset, run, rules)
+            found += _pull(dataset, run, command)
     return found
 
 
-def _pull(dataset: ReviewDataset, run: Run, rules: ReviewRules) -> list[Decision]:
+def _pull(dataset: ReviewDataset, run: Run, command: ReviewCommand) -> list[Decision]:
     found: list[Decision] = []
     notes: list[tuple[ObjectId, Changes, bool]] = []
     reviewed = set()
@@ -37,7 +38,7 @@ def _pull(dataset: ReviewDataset, run: Run, rules: ReviewRules) -> list[Decision
                 document,
                 size_wh(sample),
                 new_track=new_track.of if of_frame else None,
-                who=rules.reviewer,
+                who=command.reviewer,
             )
             if made.decisions:
                 found += made.decisions

@@ -140,8 +140,8 @@ class _Job:
         self._shard = shard
         self._exporters = exporters
         self._run = run
-        self._plan = share(cut(found.items, settings.runner.part_items), shard)
-        self._items = tuple(item for unit in self._plan for item in unit.items)
+        self._units = share(cut(found.items, settings.runner.part_items), shard)
+        self._items = tuple(item for unit in self._units for item in unit.items)
         self._all = found.items
         self._state = self._look()
         self._tally = Step()  # of what was done now
@@ -153,7 +153,7 @@ class _Job:
         if self._shard is None and self._state.drop_second():
             self._state = self._look()
         if self._shard is None:
-            left = to_do(self._plan, self._state.todo)
+            left = to_do(self._units, self._state.todo)
             self._run.keep_unfinished(unit.part for unit in left)
         log.info("%d items, %d to do", len(self._items), len(self._state.todo))
         try:
@@ -189,7 +189,7 @@ class _Job:
         if self._run.made_with(executor.provenance, versions.libraries(), redo=redo):
             self._state = self._look()
         self._summary_path.unlink(missing_ok=True)  # until the end, there is none
-        units = to_do(self._plan, self._state.todo)
+        units = to_do(self._units, self._state.todo)
         with nullcontext() if self._shard is None else lock.among_shards(self._run.path):
             self._state.drop_outdated()
         self._run.push()  # above all, that what is outdated is gone

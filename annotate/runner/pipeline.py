@@ -96,11 +96,11 @@ class Pipeline:
 
 
 class VideoPass:
-    """A video's records in two readings: drafts as frames pass, then the settled ones.
+    """A video's records in two readings: provisional ones as frames pass, then the settled.
 
-    Which tracks stand, and under which class, is known only when the video has ended. Drafts carry
-    the tracker's own ids, and the class of the frame's detection where it has one; `settled` turns
-    them into records.
+    Which tracks stand, and under which class, is known only when the video has ended. Provisional
+    records carry the tracker's own ids, and the class of the frame's detection where it has one;
+    `settled` gives each what its track came to.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class VideoPass:
         tracker = self._tracker.state()
         return {"tracker": tracker, "held": [index for index, *_ in tracker["held"]]}
 
-    def drafts(self, *, at_rest: Callable[[], None] = lambda: None) -> Iterator[FrameRecord]:
-        """A draft per frame, in order; see VideoTracker.track for `at_rest`."""
+    def provisional(self, *, at_rest: Callable[[], None] = lambda: None) -> Iterator[FrameRecord]:
+        """A record per frame, in order; see VideoTracker.track for `at_rest`."""
         for tracked in self._tracker.track(self._frames, at_rest=at_rest):
             yield ok_record(tracked.frame, tuple(self._instances(tracked)))
 
-    def settled(self, drafts: Iterable[FrameRecord]) -> Iterator[FrameRecord]:
-        """The records of the drafts, given again after the last one was made."""
-        yield from settling.settle(drafts, self._tracker.kept())
+    def settled(self, provisional: Iterable[FrameRecord]) -> Iterator[FrameRecord]:
+        """The final records, from all the provisional ones, given again."""
+        yield from settling.settle(provisional, self._tracker.kept())
 
     def _instances(self, tracked: TrackedFrame) -> Iterator[Instance]:
         sightings = list(tracked.sightings.values())

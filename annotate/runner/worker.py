@@ -119,31 +119,31 @@ def run_video(
     (item,) = unit.items
     folder = run.unfinished_dir / unit.part
     with ExitStack() as held:
-        drafts = held.enter_context(
+        unfinished = held.enter_context(
             UnfinishedVideo(folder, fingerprint, every=feed.runner.checkpoint_frames)
         )
         reading = held.enter_context(_Reading(item, feed))
-        sealed = drafts.resume(pipeline.state_classes, pipeline.device)
+        sealed = unfinished.resume(pipeline.state_classes, pipeline.device)
         if sealed is not None:
             reading.go_back(sealed)
         passing = pipeline.video(reading.frames(), after=sealed and sealed["pass"])
 
         def at_rest() -> None:
-            if drafts.due:
-                drafts.seal({**reading.state(), "pass": passing.state()})
+            if unfinished.due:
+                unfinished.seal({**reading.state(), "pass": passing.state()})
                 run.push(f"unfinished/{unit.part}")
 
         try:
-            for draft in passing.drafts(at_rest=at_rest):
-                drafts.add(draft)
-                on_step(_step(draft))
+            for record in passing.provisional(at_rest=at_rest):
+                unfinished.add(record)
+                on_step(_step(record))
         except MemoryError as error:
             reading.note(MediaError(f"out of memory: {error}"))
         with parquet.PartWriter(run.records_dir, unit.part) as settled:
-            made = passing.settled(drafts.read())
+            made = passing.settled(unfinished.read())
             for record in merge(made, reading.damage, key=lambda r: r.frame_index):
                 settled.add(record)
-    drafts.remove()
+    unfinished.remove()
     on_step(Step(items=1, failed=len(reading.damage)))
 
 

@@ -75,13 +75,13 @@ def one_each(
     return chosen
 
 
-def settle(drafts: Iterable[FrameRecord], kept: Mapping[int, Track]) -> Iterator[FrameRecord]:
-    """The records of a video's drafts, which come in order from its first frame on."""
+def settle(provisional: Iterable[FrameRecord], kept: Mapping[int, Track]) -> Iterator[FrameRecord]:
+    """The final records of a video, from all its provisional ones in their order."""
     root_of, said = roots(kept), verdicts(kept)
-    for moment, draft in enumerate(drafts):
-        chosen = one_each(draft.instances, moment, kept, root_of)
-        instances = tuple(_final(chosen[i], said[i], draft.frame_id) for i in sorted(chosen))
-        yield replace(draft, instances=instances)
+    for moment, record in enumerate(provisional):
+        chosen = one_each(record.instances, moment, kept, root_of)
+        instances = tuple(_final(chosen[i], said[i], record.frame_id) for i in sorted(chosen))
+        yield replace(record, instances=instances)
 
 
 def _final(instance: Instance, verdict: Verdict, frame_id: str) -> Instance:

@@ -20,21 +20,20 @@ class Blobs(Grounder):
 
     def load(self, classes):
         self._wanted = [(c, p) for c, spec in enumerate(classes.classes) for p in spec.phrases]
-        for _, phrase in self._wanted:
-            if phrase not in HUES:
-                raise PromptError(f"phrase {phrase!r}: no hue of that name; known are {[*HUES]}")
+        if unknown := {p for _, p in self._wanted} - HUES.keys():
+            raise PromptError(f"phrase {min(unknown)!r}: no such hue; known are {[*HUES]}")
 
     def find(self, images, floor):
         return [self._find(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)) for image in images]
 
     def _find(self, hsv):
         rows = [(*r, c, p) for c, p in self._wanted for r in self._regions(hsv, HUES[p])]
-        *box, scores, classes, phrases = zip(*rows) if rows else [()] * 7
-        return Candidates(np.array(box, np.float32).T, scores, classes, phrases)
+        boxes, scores, classes, phrases = zip(*rows, strict=True) if rows else [()] * 4
+        return Candidates(np.array(boxes).reshape(-1, 4), scores, classes, phrases)
 
     def _regions(self, hsv, hue):
         away = np.abs((hsv[..., 0].astype(int) - hue + 90) % 180 - 90)
         mask = (away < self._spread) & (hsv[..., 1] > 120) & (hsv[..., 2] > 80)
         for x, y, w, h, area in cv2.connectedComponentsWithStats(mask.astype(np.uint8))[2][1:]:
             if area >= self._min_area:
-                yield x, y, x + w, y + h, area / (w * h)
+                yield (x, y, x + w, y + h), area / (w * h)

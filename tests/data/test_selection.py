@@ -12,7 +12,7 @@ from annotate.data.decisions import Decision
 from annotate.data.types import ClassList, ClassSpec
 from annotate.record import parquet, reviews
 from annotate.record.run_folder import Run
-from tests.data.test_decisions import CLASSES, LEFT, PICTURE, RIGHT, about, instance, still
+from tests.data.decided import CLASSES, LEFT, PICTURE, RIGHT, about, instance, still
 from tests.exporters import runs
 from tests.exporters.shapes import H, W
 

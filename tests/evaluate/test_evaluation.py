@@ -14,6 +14,7 @@ from annotate.data.types import ClassList
 from annotate.discover.class_list import load_prompts
 from annotate.errors import ConfigError
 from annotate.evaluate import __main__ as command
+from annotate.evaluate import evaluation
 from annotate.evaluate.detection import Judged, compare, confusion, rates
 from annotate.evaluate.evaluation import evaluate
 from annotate.evaluate.thresholds import suggest
@@ -151,13 +152,13 @@ def test_tracks_are_judged_by_the_classes_that_were_asked_for_and_not_by_crowds(
     cars = [outlined(t, 5, 5, track_id=1) for t in both]
     crowd = [outlined(t, 45, 2, side=30, track_id=8, iscrowd=1) for t in both]
     buses = [outlined(t, 5, 35, category=2, track_id=9) for t in both]
-    scores, videos = command.tracking_scores(run, tracked(tmp_path, *cars, *crowd, *buses), 0.3)
+    scores, videos = evaluation.tracking_scores(run, tracked(tmp_path, *cars, *crowd, *buses), 0.3)
     assert videos == 1 and scores.hota == scores.idf1 == 1.0
-    assert command.tracking_scores(run, tracked(tmp_path, *buses), 0.3) is None
+    assert evaluation.tracking_scores(run, tracked(tmp_path, *buses), 0.3) is None
     untold = [outlined(t, 5, 5) for t in both]
-    assert command.tracking_scores(run, tracked(tmp_path, *untold), 0.3) is None
+    assert evaluation.tracking_scores(run, tracked(tmp_path, *untold), 0.3) is None
     with pytest.raises(ConfigError, match="truth has a track id twice"):
-        command.tracking_scores(run, tracked(tmp_path, *cars, *cars), 0.3)
+        evaluation.tracking_scores(run, tracked(tmp_path, *cars, *cars), 0.3)
 
 
 def test_what_an_export_leaves_out_for_its_size_is_not_found(tmp_path):

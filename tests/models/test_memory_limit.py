@@ -17,8 +17,7 @@ from annotate.synthetic.clip import Clip
 from annotate.synthetic.still import draw_still
 from annotate.track.tracker import VideoTracker
 from tests.ground.detectors import detector
-from tests.track.test_matching import RULES
-from tests.track.test_tracker import SEGMENT
+from tests.settings import SEGMENT, TRACK
 
 
 class Scarce:
@@ -107,7 +106,7 @@ def short_of(monkeypatch, owner, name: str, fits: int, rows) -> list[int]:
 @pytest.fixture
 def pipeline(tiny_dino, tiny_segmenter) -> Pipeline:
     finder = detector(tiny_dino, load_prompts(["red circle", "blue square"]))
-    return Pipeline(finder, tiny_segmenter, segment=SEGMENT, track=RULES, every=1, batch=1)
+    return Pipeline(finder, tiny_segmenter, segment=SEGMENT, track=TRACK, every=1, batch=1)
 
 
 def stills(count: int) -> list[Frame]:
@@ -165,9 +164,9 @@ def test_objects_of_a_video_in_groups_are_the_same_tracks(tiny_dino, tiny_segmen
     finder = detector(tiny_dino, load_prompts([" ".join(c) for c in combos]))
 
     def records():
-        tracker = VideoTracker(VideoSegmenter(tiny_segmenter), finder, RULES, every=2, batch=1)
+        tracker = VideoTracker(VideoSegmenter(tiny_segmenter), finder, TRACK, every=2, batch=1)
         passing = VideoPass(tracker, frames, SEGMENT)
-        return list(passing.settled(list(passing.drafts())))
+        return list(passing.settled(list(passing.provisional())))
 
     expected = records()
     assert max(len(r.instances) for r in expected) >= 2

@@ -1,6 +1,7 @@
 """A run folder knows what it was asked, and holds nothing that was made otherwise."""
 
 import pytest
+import yaml
 
 import annotate
 from annotate.errors import ConfigError
@@ -29,6 +30,16 @@ def test_what_only_touches_exports_is_no_other_fingerprint(stills, tmp_path):
     more = ("threshold=0.6", "export=coco", "'export.split={train: 0.5, val: 0.5}'"[1:-1])
     assert run(stills, tmp_path / "run", *more).items["new"] == 0
     assert tree(tmp_path / "run", "records") == before
+
+
+def test_a_folder_of_before_configs_named_classes_goes_on(stills, tmp_path):
+    run(stills, tmp_path / "run")
+    path = tmp_path / "run" / "config.yaml"
+    asked = yaml.safe_load(path.read_text())
+    for role in ("ground", "segment"):
+        assert asked[role].pop("_target_").startswith("annotate.")
+    path.write_text(yaml.safe_dump(asked, sort_keys=False))
+    assert run(stills, tmp_path / "run").items["new"] == 0
 
 
 def test_redo_makes_the_records_anew_in_place(stills, tmp_path):

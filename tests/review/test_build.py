@@ -15,8 +15,8 @@ from annotate.data.types import FrameRecord
 from annotate.record import parquet, reviews
 from annotate.record.run_folder import Run
 from annotate.review.build import build as make_datasets
-from annotate.review.rules import ReviewRules
 from tests.review.reviewer import CLIP, FIRST, SECOND, THIRD, build, exported, of, pull, rewrite
+from tests.settings import review_command
 
 
 def test_the_datasets_show_what_an_export_has(run: Run):
@@ -113,8 +113,8 @@ def test_frames_of_a_folder_are_stills_that_play_as_a_sequence(run: Run, tmp_pat
     made = replace(run, root=tmp_path / "data")
     shutil.rmtree(run.records_dir)
     parquet.write_part(run.records_dir, "part-0", rows)
-    rules = ReviewRules(run.path.name, 0.3, {}, 0, False, None)
-    (dataset,) = make_datasets(made, rules)
+    command = review_command(f"name={run.path.name}", "near_duplicates=false")
+    (dataset,) = make_datasets(made, command)
     assert dataset.dataset.values("filepath") == [str(folder / f"{t}.png") for t in range(3)]
     (sequence,) = dataset.dataset.load_saved_view("sequences").iter_dynamic_groups()
     assert sequence.values("frame_index") == [0, 1, 2]

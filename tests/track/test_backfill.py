@@ -9,8 +9,8 @@ import torch
 from annotate.data.types import Frame, Item
 from annotate.track.backfill import Seeds, carry_back, decide
 from annotate.track.sightings import Sighting, TrackedFrame
+from tests.settings import TRACK
 from tests.track.still_memory import NOWHERE, SIDE, StillMemory, box_of, drawing
-from tests.track.test_matching import RULES
 
 ITEM = Item("clip.mp4", Path("clip.mp4"), "video")
 HERE, THERE = (10, 10, 30, 30), (36, 36, 56, 56)
@@ -41,59 +41,59 @@ def places(frames: list[TrackedFrame], track_id: int = 1) -> list:
 
 def test_a_newborn_is_filled_back_to_where_it_first_appears():
     frames = held({}, {}, {}, {}, {})
-    carry_back(StillMemory({4: {1: NOWHERE}}), frames, seeds(born=True), RULES)
+    carry_back(StillMemory({4: {1: NOWHERE}}), frames, seeds(born=True), TRACK)
     assert places(frames) == [None, None, None, HERE, HERE, HERE]
     assert {f.sightings[1].origin for f in frames[3:]} == {"backfilled"}
 
 
 def test_a_newborn_is_not_filled_back_over_another_track():
     frames = held({2: HERE}, {2: HERE}, {2: THERE}, {2: THERE})
-    carry_back(StillMemory(), frames, seeds(born=True), RULES)
+    carry_back(StillMemory(), frames, seeds(born=True), TRACK)
     assert places(frames) == [None, None, None, HERE, HERE]
     assert places(frames, 2) == [None, HERE, HERE, THERE, THERE]
 
 
 def test_what_is_seen_now_overrules_the_nearer_half_and_no_more():
     frames = held(*[{1: THERE}] * 4)
-    carry_back(StillMemory(), frames, seeds(), RULES)
+    carry_back(StillMemory(), frames, seeds(), TRACK)
     assert places(frames) == [None, THERE, THERE, HERE, HERE]
     assert frames[4].sightings[1].origin == "propagated"
 
 
 def test_in_the_nearer_half_a_track_is_taken_out_where_it_cannot_be_carried():
     frames = held(*[{1: THERE}] * 4)
-    carry_back(StillMemory({1: {1: NOWHERE}, 2: {1: HERE}}), frames, seeds(), RULES)
+    carry_back(StillMemory({1: {1: NOWHERE}, 2: {1: HERE}}), frames, seeds(), TRACK)
     assert places(frames) == [None, THERE, THERE, HERE, None]
 
 
 def test_a_track_does_not_overrule_itself_where_another_one_is_in_its_way():
     frames = held(*[{1: THERE, 2: HERE}] * 4)
-    carry_back(StillMemory(), frames, seeds(), RULES)
+    carry_back(StillMemory(), frames, seeds(), TRACK)
     assert places(frames) == [None, THERE, THERE, THERE, THERE]
 
 
 def test_one_that_returned_is_filled_back_to_where_it_was_lost():
     frames = held({1: THERE}, {}, {}, {})
-    carry_back(StillMemory(), frames, seeds(returned=True), RULES)
+    carry_back(StillMemory(), frames, seeds(returned=True), TRACK)
     assert places(frames) == [None, THERE, HERE, HERE, HERE]
 
 
 def test_key_frames_stay_as_they_are():
     frames = held({})
-    carry_back(StillMemory(), frames, seeds(born=True), RULES)
+    carry_back(StillMemory(), frames, seeds(born=True), TRACK)
     assert places(frames) == [None, HERE]
 
 
 def test_frames_are_embedded_again_only_where_their_embedding_was_not_kept():
     frames, memory = held({}, {}, {}), StillMemory()
     frames[3].embedding = memory.embed(frames[3].frame.image)
-    carry_back(memory, frames, seeds(born=True), RULES)
+    carry_back(memory, frames, seeds(born=True), TRACK)
     assert memory.embedded == 1 + 2
 
 
 def test_without_seeds_nothing_is_looked_at():
     frames, memory = held({}, {}), StillMemory()
-    carry_back(memory, frames, Seeds({}, set(), set()), RULES)
+    carry_back(memory, frames, Seeds({}, set(), set()), TRACK)
     assert memory.embedded == 0
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.settings import TRACK
+from tests.track.following import HERE, NEAR, THERE, drawn, follow
 from tests.track.still_memory import NOWHERE, StillMemory, detections
-from tests.track.test_matching import RULES
-from tests.track.test_tracker import HERE, NEAR, THERE, drawn, follow
 
 
 def test_of_one_that_returns_the_frames_before_are_forgotten():
@@ -44,7 +44,7 @@ def test_one_out_of_sight_is_hidden_and_not_merged_with_whom_it_was_seen_beside(
 def test_one_object_under_two_ids_is_merged():
     memory = StillMemory({2: {2: HERE}})
     first, second = detections((HERE, 0.6, 0)), detections((THERE, 0.6, 1))
-    tracker, tracked = follow(memory, [first, second, first], rules=replace(RULES, min_hits=1))
+    tracker, tracked = follow(memory, [first, second, first], rules=replace(TRACK, min_hits=1))
     assert [drawn(t).keys() for t in tracked] == [{1}, {1, 2}, {1}]
     kept = tracker.kept()
     assert kept[2].merged_into == 1
@@ -62,6 +62,6 @@ def test_sparse_key_frames_start_memory_afresh(every, remembered):
 
 def test_one_missed_by_the_detector_is_in_sight_where_memory_draws_it():
     said = [detections((HERE, 0.6, 0)), detections(), detections((HERE, 0.6, 0))]
-    _, tracked = follow(StillMemory(), said, rules=replace(RULES, max_gap=0))
+    _, tracked = follow(StillMemory(), said, rules=replace(TRACK, max_gap=0))
     assert [drawn(t) for t in tracked] == [{1: HERE}] * 3
     assert [t.sightings[1].origin for t in tracked] == ["detected", "propagated", "detected"]

@@ -6,8 +6,8 @@ import torch
 
 from annotate.track.live_tracks import LiveTracks
 from annotate.track.observations import Found, segment
+from tests.settings import TRACK
 from tests.track.still_memory import SIDE, StillMemory, detections
-from tests.track.test_matching import RULES
 
 PICTURE = np.zeros((SIDE, SIDE, 3), np.uint8)
 BOX = (8, 8, 28, 28)
@@ -18,7 +18,7 @@ def found(memory: StillMemory, score: float = 0.6) -> Found:
 
 
 def live(memory: StillMemory, *, tracks: int = 1) -> LiveTracks:
-    made = LiveTracks(memory, RULES)
+    made = LiveTracks(memory, TRACK)
     ids = [made.birth(found(memory), 0) for _ in range(tracks)]
     seeded = memory.seed_masks(memory.embed(PICTURE), torch.ones(tracks, SIDE, SIDE) > 0)
     made.anchor(memory.embed(PICTURE), ids, seeded, afresh=False)
@@ -44,7 +44,7 @@ def test_a_detection_counts_and_says_where_the_track_is(score, sure_hits):
     assert track.box.tolist() == list(BOX)
 
 
-@pytest.mark.parametrize(("unseen", "lives"), [(RULES.max_gap, True), (RULES.max_gap + 1, False)])
+@pytest.mark.parametrize(("unseen", "lives"), [(TRACK.max_gap, True), (TRACK.max_gap + 1, False)])
 def test_one_unseen_for_too_long_ends_and_is_forgotten(unseen, lives):
     memory = StillMemory()
     tracks = live(memory)

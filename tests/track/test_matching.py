@@ -24,21 +24,7 @@ from annotate.track.matching import (
     sizes,
     with_motion,
 )
-
-RULES = TrackSettings(
-    prompt="mask",
-    birth_score=0.35,
-    match_iou=0.4,
-    inside=0.8,
-    motion=1.0,
-    drift_iou=0.7,
-    duplicate_iou=0.85,
-    max_gap=30,
-    max_misses=3,
-    min_hits=3,
-    reach=1.5,
-    cut=0.15,
-)
+from tests.settings import TRACK
 
 
 def pairs(iou, *, inside=None, same=None, scores=None) -> list[tuple[int, int]]:
@@ -46,7 +32,7 @@ def pairs(iou, *, inside=None, same=None, scores=None) -> list[tuple[int, int]]:
     inside = iou if inside is None else np.array(inside, float)
     same = np.ones(iou.shape, bool) if same is None else np.array(same, bool)
     scores = np.full(iou.shape[1], 0.5) if scores is None else np.array(scores)
-    return sorted(assign(iou, inside, same, scores, RULES))
+    return sorted(assign(iou, inside, same, scores, TRACK))
 
 
 @pytest.mark.parametrize(
@@ -94,10 +80,10 @@ def test_a_lost_object_returns_to_the_nearest_of_its_class_and_size():
     near, far = 0.3, 2.0
     same = np.array([[True, True]])
     ones = np.ones((1, 2))
-    assert reassign_lost(np.array([[far, near]]), ones, same, RULES) == [(0, 1)]
-    assert reassign_lost(np.array([[far, far]]), ones, same, RULES) == []
-    assert reassign_lost(np.array([[near, far]]), ones, ~same, RULES) == []
-    assert reassign_lost(np.array([[near, far]]), ones * 4, same, RULES) == []
+    assert reassign_lost(np.array([[far, near]]), ones, same, TRACK) == [(0, 1)]
+    assert reassign_lost(np.array([[far, far]]), ones, same, TRACK) == []
+    assert reassign_lost(np.array([[near, far]]), ones, ~same, TRACK) == []
+    assert reassign_lost(np.array([[near, far]]), ones * 4, same, TRACK) == []
 
 
 def strip(start: int, end: int) -> np.ndarray:
@@ -125,8 +111,8 @@ def test_objects_join():
 def test_motion_tells_twins_apart_that_memory_confuses():
     drawn, found = objects((10, 20), (10, 20)), objects((10, 20), (20, 30))
     scores, unseen = np.array([0.5, 0.5]), np.array([0, 0])
-    left_moves = pair(drawn, expected((20, 30), (10, 20)), unseen, found, scores, RULES)
-    right_moves = pair(drawn, expected((10, 20), (20, 30)), unseen, found, scores, RULES)
+    left_moves = pair(drawn, expected((20, 30), (10, 20)), unseen, found, scores, TRACK)
+    right_moves = pair(drawn, expected((10, 20), (20, 30)), unseen, found, scores, TRACK)
     assert (left_moves[0], right_moves[0]) == ([(0, 1), (1, 0)], [(0, 0), (1, 1)])
     np.testing.assert_allclose(left_moves[1], [[1, 0], [1, 0]])  # of memory alone
 
@@ -135,7 +121,7 @@ def test_pairs_within_a_class_need_less_overlap():
     drawn, moved, scores = objects((0, 12)), expected((0, 12)), np.array([0.9])
     for class_id, pairs_found in ((0, [(0, 0)]), (1, [])):
         found = objects((3, 15), classes=(class_id,))
-        assert pair(drawn, moved, np.array([0]), found, scores, RULES)[0] == pairs_found
+        assert pair(drawn, moved, np.array([0]), found, scores, TRACK)[0] == pairs_found
 
 
 @pytest.mark.parametrize("tracks, found", [(0, 2), (2, 0), (0, 0)])
@@ -143,15 +129,15 @@ def test_without_tracks_or_detections_there_are_no_pairs(tracks, found):
     spans = [(0, 10), (20, 30)]
     drawn, detected = objects(*spans[:tracks]), objects(*spans[:found])
     unseen, scores = np.zeros(tracks, int), np.ones(found)
-    pairs_found, iou = pair(drawn, drawn.masks, unseen, detected, scores, RULES)
+    pairs_found, iou = pair(drawn, drawn.masks, unseen, detected, scores, TRACK)
     assert pairs_found == [] and iou.shape == (tracks, found)
 
 
 def test_motion_says_less_the_longer_a_track_is_unseen():
     looks, moves = np.zeros((3, 1)), np.ones((3, 1))
-    weighed = with_motion(looks, moves, np.array([0, 1, 20]), RULES)
+    weighed = with_motion(looks, moves, np.array([0, 1, 20]), TRACK)
     np.testing.assert_allclose(weighed[:, 0], [0.5, 0.8 / 1.8, 0.8**20 / (1 + 0.8**20)])
-    blind = with_motion(looks, moves, np.array([0, 1, 20]), replace(RULES, motion=0.0))
+    blind = with_motion(looks, moves, np.array([0, 1, 20]), replace(TRACK, motion=0.0))
     assert not blind.any()
 
 
@@ -172,7 +158,7 @@ def test_drifted_memory_is_anchored_anew_and_better_masks_are_taken(
 ):
     quality = np.array([0.8 if better else 0.6])
     anew, taken = corrections(
-        np.array([iou]), quality, np.array([0.7]), np.array([sure]), RULES, every=every
+        np.array([iou]), quality, np.array([0.7]), np.array([sure]), TRACK, every=every
     )
     assert (anew.tolist(), taken.tolist()) == ([drifted], [replaced])
 
@@ -191,7 +177,7 @@ def boxes(*centres: tuple[float, float], size=10.0) -> np.ndarray:
 
 
 def again(tracks: Missing, found: np.ndarray, class_id: int = 0) -> list[tuple[int, int]]:
-    return find_again(tracks, found, np.full(len(found), class_id), RULES)
+    return find_again(tracks, found, np.full(len(found), class_id), TRACK)
 
 
 def test_a_missing_track_is_found_again_near_where_it_should_be():
@@ -217,7 +203,7 @@ def test_the_size_of_a_box_is_the_side_of_its_square():
 
 def born(found: Objects, held: Objects, *, scores=None, taken=()) -> list[int]:
     given = np.full(len(found.masks), 0.9) if scores is None else np.array(scores)
-    return births(found, given, held, set(taken), RULES)
+    return births(found, given, held, set(taken), TRACK)
 
 
 NOBODY = objects()
@@ -247,7 +233,7 @@ def doubles(iou, *, matched=(), beside=(), scores=(0.5, 0.5, 0.5)) -> list[Dupli
     for one, other in beside:
         apart[one, other] = apart[other, one] = True
     rows = np.isin(np.arange(k), list(matched))
-    return duplicates(np.array(iou), rows, apart, np.array(scores[:k]), RULES)
+    return duplicates(np.array(iou), rows, apart, np.array(scores[:k]), TRACK)
 
 
 ON_ONE = [[1, 0.9], [0.9, 1]]
@@ -280,16 +266,16 @@ def test_one_that_is_gone_takes_no_other_with_it():
 
 def test_a_mask_clashes_where_another_track_is_seen():
     iou = np.array([[0.5, 0.0], [0.5, 0.3], [0.0, 0.4]])
-    assert clashes(iou, np.array([1, 2, 3]), np.array([1, 3]), RULES).tolist() == [
+    assert clashes(iou, np.array([1, 2, 3]), np.array([1, 3]), TRACK).tolist() == [
         False, True, False,
     ]  # fmt: skip
-    assert clashes(iou[:, :0], np.array([1, 2, 3]), np.array([], int), RULES).tolist() == [
+    assert clashes(iou[:, :0], np.array([1, 2, 3]), np.array([], int), TRACK).tolist() == [
         False, False, False,
     ]  # fmt: skip
 
 
 def test_rules_count_detections_where_only_some_frames_have_them():
-    rules = replace(RULES, max_misses=9, min_hits=6)
+    rules = replace(TRACK, max_misses=9, min_hits=6)
     sparse = rules.at_rhythm(3)
     assert (sparse.max_misses, sparse.min_hits) == (3, 2)
     assert replace(sparse, max_misses=9, min_hits=6) == rules.at_rhythm(1) == rules
@@ -302,4 +288,4 @@ def test_rules_count_detections_where_only_some_frames_have_them():
 )
 def test_rules_name_what_is_out_of_range(key, value):
     with pytest.raises(ConfigError, match=rf"track\.{key}={value}: expected"):
-        checked(TrackSettings, asdict(RULES) | {key: value}, "track")
+        checked(TrackSettings, asdict(TRACK) | {key: value}, "track")

@@ -1,4 +1,4 @@
-"""What a video's tracks came to, from constructed drafts and tracks."""
+"""What a video's tracks came to, from constructed records and tracks."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from annotate.data.types import Frame, FrameRecord, Instance, Item, Rle
 from annotate.runner.pipeline import VideoPass, ok_record
 from annotate.track.settling import hidden, keep, one_each, roots, settle, verdicts
 from annotate.track.tracks import Track
-from tests.track.test_matching import RULES
+from tests.settings import TRACK
 
 ITEM = Item("clip.mp4", Path("clip.mp4"), "video")
 MASK = Rle(encode_masks(np.ones((1, 4, 4), bool))[0], (4, 4))
@@ -34,7 +34,7 @@ def instance(track_id: int, class_id: int = 2, margin: float | None = None) -> I
     return Instance("", class_id, "", 0.0, box, MASK, 16, 0.5, track_id=track_id, margin=margin)
 
 
-def draft(index: int, *instances: Instance) -> FrameRecord:
+def record(index: int, *instances: Instance) -> FrameRecord:
     return ok_record(Frame(ITEM, np.zeros((4, 4, 3), np.uint8), index), instances)
 
 
@@ -43,7 +43,7 @@ def draft(index: int, *instances: Instance) -> FrameRecord:
     [(1, 1, True), (1, 2, False), (2, 2, True), (2, 3, False), (3, 50, True)],
 )
 def test_a_track_needs_as_many_detections_as_its_key_frames_allow(hits, key_frames, kept):
-    assert keep(track(1, hits=hits, key_frames=key_frames), RULES) == kept
+    assert keep(track(1, hits=hits, key_frames=key_frames), TRACK) == kept
 
 
 def test_a_root_is_whom_a_chain_of_merges_ends_with():
@@ -79,8 +79,8 @@ def test_of_those_merged_the_root_speaks_else_the_eldest():
 
 def test_settled_records_carry_numbers_and_what_the_track_came_to():
     kept = tracks(track(4), track(6))
-    drafts = [draft(10, instance(6), instance(4)), draft(11, instance(5)), draft(12, instance(6))]
-    records = list(settle(drafts, kept))
+    made = [record(10, instance(6), instance(4)), record(11, instance(5)), record(12, instance(6))]
+    records = list(settle(made, kept))
     assert [r.frame_index for r in records] == [10, 11, 12]
     assert [[i.track_id for i in r.instances] for r in records] == [[1, 2], [], [2]]
     (last,) = records[2].instances
@@ -88,15 +88,15 @@ def test_settled_records_carry_numbers_and_what_the_track_came_to():
     assert (last.class_id, last.phrase, last.score) == (2, "red car", 0.5)
 
 
-def test_moments_are_counted_in_drafts_whatever_their_frames_are_called():
+def test_moments_are_counted_in_records_whatever_their_frames_are_called():
     kept = tracks(track(1, hidden=[(1, 1)]))
-    records = settle([draft(index, instance(1)) for index in (30, 35, 40)], kept)
+    records = settle([record(index, instance(1)) for index in (30, 35, 40)], kept)
     assert [len(r.instances) for r in records] == [1, 0, 1]
 
 
 def test_where_the_detector_took_it_for_another_class_the_margin_speaks_against():
-    drafts = [draft(0, instance(1, 2, 0.3)), draft(1, instance(1, 0, 0.3)), draft(2, instance(1))]
-    records = settle(drafts, tracks(track(1)))
+    made = [record(0, instance(1, 2, 0.3)), record(1, instance(1, 0, 0.3)), record(2, instance(1))]
+    records = settle(made, tracks(track(1)))
     assert [r.instances[0].margin for r in records] == [0.3, -0.3, None]
 
 
@@ -111,6 +111,6 @@ def test_merged_tracks_come_out_of_a_pass_once():
         Finished(), [], SegmentSettings(speck_share=0.0, hole_share=0.0, max_pixels=1)
     )  # type: ignore[arg-type]
     seen = [(1, 2), (1, 2), (2, 3)]
-    drafts = [draft(t, *map(instance, ids)) for t, ids in enumerate(seen)]
-    settled = list(passing.settled(drafts))
+    made = [record(t, *map(instance, ids)) for t, ids in enumerate(seen)]
+    settled = list(passing.settled(made))
     assert [[i.track_id for i in r.instances] for r in settled] == [[1], [1], [1]]

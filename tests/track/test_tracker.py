@@ -2,14 +2,13 @@
 
 from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from annotate.config.settings import SegmentSettings, TrackSettings
+from annotate.config.settings import TrackSettings
 from annotate.data import geometry
-from annotate.data.types import Detections, Frame, FrameRecord, Item
+from annotate.data.types import Detections, FrameRecord
 from annotate.discover.class_list import load_prompts
 from annotate.ground.base import Grounder
 from annotate.runner.pipeline import VideoPass
@@ -18,12 +17,11 @@ from annotate.synthetic.still import draw_still
 from annotate.track.sightings import TrackedFrame
 from annotate.track.tracker import KEPT_EMBEDDINGS, VideoTracker
 from tests.ground.detectors import detector
-from tests.track.still_memory import NOWHERE, SIDE, StillMemory, box_of, detections
-from tests.track.test_matching import RULES
+from tests.settings import SEGMENT, TRACK
+from tests.track.following import HERE, THERE, Fixed, blank, drawn, follow, frames
+from tests.track.still_memory import NOWHERE, StillMemory, detections
 
-SEGMENT = SegmentSettings(speck_share=0.005, hole_share=0.005, max_pixels=64_000_000)
 NAMES = ["red circle", "blue square", "green triangle", "yellow cross"]
-ITEM = Item("clip.mp4", Path("clip.mp4"), "video")
 H, W = 192, 256
 BACKGROUND = draw_still(5, (W, H), min_objects=0, max_objects=0).image
 COLOURS = {"red circle": (214, 38, 40), "blue square": (36, 92, 214)}
@@ -40,10 +38,6 @@ def picture(*objects: tuple[str, float, float], background=BACKGROUND) -> np.nda
     return image
 
 
-def frames(pictures) -> list[Frame]:
-    return [Frame(ITEM, image, index, index / 25) for index, image in enumerate(pictures)]
-
-
 @pytest.fixture(scope="module")
 def grounder(tiny_dino) -> Grounder:
     return detector(tiny_dino, load_prompts(NAMES))
@@ -53,7 +47,7 @@ def run(
     tiny_segmenter,
     grounder,
     pictures,
-    rules: TrackSettings = RULES,
+    rules: TrackSettings = TRACK,
     *,
     every: int = 1,
     batch: int = 1,
@@ -62,8 +56,8 @@ def run(
         VideoSegmenter(tiny_segmenter), grounder, rules, every=every, batch=batch
     )
     passing = VideoPass(tracker, frames(pictures), SEGMENT)
-    drafts = list(passing.drafts())
-    return list(passing.settled(drafts))
+    provisional = list(passing.provisional())
+    return list(passing.settled(provisional))
 
 
 def ids(records, name: str) -> list[set[int]]:
@@ -84,7 +78,7 @@ def test_one_object_one_id_and_every_frame_in_order(tiny_segmenter, grounder):
         truth = np.abs(np.array(instance.box_xyxy) - [20 + 4 * t, 60, 60 + 4 * t, 100]).max()
         assert truth < 6
         assert instance.instance_id == f"{record.frame_id}:1"
-        assert instance.score >= RULES.birth_score
+        assert instance.score >= TRACK.birth_score
 
 
 @pytest.mark.parametrize(
@@ -136,7 +130,7 @@ def test_what_a_later_key_frame_shows_overrules_memory_in_the_half_nearer_to_it(
     stays, jumps = ("red circle", 60, 80), ("red circle", 130, 80)
     pictures = [picture(*([stays] if t < 5 else [stays, jumps])) for t in range(9)]
     detector = Fixed([seen_boxes((60, 80)), seen_boxes((130, 80))])
-    records = run(tiny_segmenter, detector, pictures, replace(RULES, reach=8.0), every=8)
+    records = run(tiny_segmenter, detector, pictures, replace(TRACK, reach=8.0), every=8)
     for record, x in zip(records, [60] * 5 + [130] * 4, strict=True):
         (instance,) = record.instances
         assert instance.track_id == 1
@@ -156,7 +150,7 @@ def test_an_object_out_of_sight_comes_back_as_itself(tiny_segmenter, grounder, e
 def test_after_max_gap_it_is_another_object(tiny_segmenter, grounder):
     shown = picture(("red circle", 60, 80))
     pictures = [*[shown] * 8, *[picture()] * 12, *[shown] * 8]
-    rules = replace(RULES, max_gap=6)
+    rules = replace(TRACK, max_gap=6)
     found = ids(run(tiny_segmenter, grounder, pictures, rules), "red circle")
     assert found[0] == {1} and found[-1] == {2}
 
@@ -207,7 +201,7 @@ def test_ids_and_masks_do_not_depend_on_the_batch(tiny_segmenter, grounder, ever
 def test_every_way_to_tell_sam_of_an_object_works(tiny_segmenter, grounder, prompt):
     pictures = [picture(("red circle", 60 + 2 * t, 80)) for t in range(9)]
     found = ids(
-        run(tiny_segmenter, grounder, pictures, replace(RULES, prompt=prompt), every=8),
+        run(tiny_segmenter, grounder, pictures, replace(TRACK, prompt=prompt), every=8),
         "red circle",
     )
     assert found[0] == found[8] == {1}
@@ -222,20 +216,10 @@ def test_frames_are_released_as_they_are_settled(tiny_segmenter, grounder):
             read.append(frame.index)
             yield frame
 
-    tracker = VideoTracker(VideoSegmenter(tiny_segmenter), grounder, RULES, every=5, batch=1)
+    tracker = VideoTracker(VideoSegmenter(tiny_segmenter), grounder, TRACK, every=5, batch=1)
     for n, tracked in enumerate(tracker.track(source())):
         assert tracked.frame.index == n
         assert len(read) - n <= 2 * 5 + 1
-
-
-class Fixed:
-    """A detector that says what it is told, frame by frame."""
-
-    def __init__(self, said) -> None:
-        self._said = iter(said)
-
-    def find(self, images) -> list[Detections]:
-        return [next(self._said) for _ in images]
 
 
 def said(*rows: tuple[float, float, float, float, float, int]) -> Detections:
@@ -306,7 +290,7 @@ CIRCLE = (40, 60, 80, 100, 0.6, 0)  # a detection of the circle at (60, 80)
 
 
 def test_max_gap_counts_the_frames_it_is_unseen(tiny_segmenter):
-    rules = replace(RULES, max_gap=4, min_hits=1)
+    rules = replace(TRACK, max_gap=4, min_hits=1)
     for gap, ids_seen in ((4, {1}), (5, {1, 2})):
         hidden = range(6, 6 + gap)
         pictures = [
@@ -347,23 +331,6 @@ def test_a_track_needs_its_detections_however_it_ends(tiny_segmenter, hits, kept
     assert any(ids(records, "blue square")) == kept
 
 
-HERE, THERE, NEAR = (8, 8, 28, 28), (36, 36, 56, 56), (12, 12, 32, 32)  # of 64 px
-
-
-def blank(count: int, *, colour: int = 40) -> list[Frame]:
-    return frames([np.full((SIDE, SIDE, 3), colour, np.uint8)] * count)
-
-
-def follow(memory: StillMemory, said, *, every=1, rules=RULES, of=None):
-    """A tracker without a model over blank frames; what it says of them."""
-    tracker = VideoTracker(memory, Fixed(said), rules, every=every, batch=1)
-    return tracker, list(tracker.track(blank(every * (len(said) - 1) + 1) if of is None else of))
-
-
-def drawn(tracked: TrackedFrame) -> dict:
-    return {i: box_of(sighting.logits) for i, sighting in tracked.sightings.items()}
-
-
 def test_detections_are_counted_where_only_some_frames_have_them():
     both, one = detections((HERE, 0.6, 0), (THERE, 0.6, 0)), detections((HERE, 0.6, 0))
     for every, kept in ((1, {1}), (4, {1, 2})):
@@ -383,9 +350,9 @@ def test_embeddings_are_kept_of_so_many_frames_and_no_more():
 @pytest.mark.parametrize("colour, track_id", [(40, 1), (240, 2)])
 def test_a_tracker_that_goes_on_sees_a_cut_at_its_first_frame(colour, track_id):
     here, states = detections((HERE, 0.6, 0)), []
-    before = VideoTracker(StillMemory(), Fixed([here] * 3), RULES, every=1, batch=1)
+    before = VideoTracker(StillMemory(), Fixed([here] * 3), TRACK, every=1, batch=1)
     list(before.track(blank(3), at_rest=lambda: states.append(deepcopy(before.state()))))
-    after = VideoTracker(StillMemory(), Fixed([here] * 2), RULES, every=1, batch=1)
+    after = VideoTracker(StillMemory(), Fixed([here] * 2), TRACK, every=1, batch=1)
     after.restore(states[-1], iter(blank(3)[2:]))
     held, *rest = after.track(blank(2, colour=colour))
     assert [drawn(t) for t in (held, *rest)] == [{1: HERE}] + [{track_id: HERE}] * 2
@@ -400,7 +367,7 @@ def test_a_tracker_that_goes_on_says_what_it_would_have_said(stop):
     said = [both, both, both, both, one, both]
     moved = {t: {3: NOWHERE} for t in (8, 9, 10)}
     _, whole = follow(StillMemory(moved), said, every=3, of=frames(pictures))
-    before = VideoTracker(StillMemory(moved), Fixed(said), RULES, every=3, batch=1)
+    before = VideoTracker(StillMemory(moved), Fixed(said), TRACK, every=3, batch=1)
     seen: list[TrackedFrame] = []
     states = []
     for tracked in before.track(
@@ -409,7 +376,7 @@ def test_a_tracker_that_goes_on_says_what_it_would_have_said(stop):
         seen.append(tracked)
     count, state = states[stop - 1]
     left = Fixed(said[sum(key < 3 * stop for key in keys) :])
-    after = VideoTracker(StillMemory(moved), left, RULES, every=3, batch=1)
+    after = VideoTracker(StillMemory(moved), left, TRACK, every=3, batch=1)
     source = iter(frames(pictures)[count:])
     after.restore(state, source)
     again = seen[:count] + list(after.track(source))

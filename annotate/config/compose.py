@@ -233,13 +233,36 @@ def _take_paths(overrides: list[str]) -> tuple[list[str], dict[str, str]]:
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         is_path = value not in ("", "null") and value[0] not in "[{$"
-        if key in (*_PATH_KEYS, "dataset.path") and is_path:
+        if key == "prompts" and re.fullmatch(r"\[.*\]", value, re.DOTALL):
+            left.append(f"{override.partition('=')[0]}=[{','.join(_as_text(value[1:-1]))}]")
+        elif key in (*_PATH_KEYS, "dataset.path") and is_path:
             if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
                 value = value[1:-1]
             taken[key] = value.replace("${", "\\${")
         else:
             left.append(override)
     return left, taken
+
+
+def _as_text(listed: str) -> Iterator[str]:
+    """The entries of an inline list in quotes: Hydra's grammar makes numbers of 007 and 1e3."""
+    start, depth, quote = 0, 0, ""
+    for at, mark in enumerate(f"{listed},"):
+        if quote:
+            quote = "" if mark == quote and listed[at - 1] != "\\" else quote
+        elif mark in "'\"" and not listed[start:at].strip():
+            quote = mark
+        elif mark in "[{":
+            depth += 1
+        elif mark in "]}":
+            depth -= 1
+        elif mark == "," and depth == 0 and (at == 0 or listed[at - 1] != "\\"):
+            entry = listed[start:at].strip()
+            start = at + 1
+            plain = entry and entry[0] not in "'\"[{$"
+            yield "'" + re.sub(r"\\(.)", r"\1", entry).replace("'", "\\'") + "'" if plain else entry
+    if quote or depth:
+        yield listed[start:]  # unbalanced: for the grammar to say where
 
 
 def _one_line(error: Exception) -> str:

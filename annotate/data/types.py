@@ -6,6 +6,7 @@ bool (h, w) or COCO compressed RLE of that frame; images are RGB uint8 (h, w, 3)
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,11 @@ class ClassSpec:
     min_area: float | None = None  # px; smaller instances are not exported
     max_area: float | None = None  # px; larger instances are not exported
     colour: str | None = None  # "#rrggbb" for overlays
+
+
+def spoken(phrase: str) -> str:
+    """A phrase as a model reads it: `_`, and `-` between letters, stand for blanks."""
+    return " ".join(re.sub(r"(?<=\w)[_-](?=\w)|_", " ", phrase).split()) or phrase
 
 
 @dataclass(frozen=True, slots=True)

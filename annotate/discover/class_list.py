@@ -1,7 +1,12 @@
-"""The class list: what the user wrote, checked once, with the file and line of what is wrong."""
+"""The class list: what the user wrote, checked once, with the file and line of what is wrong.
+
+Names and phrases are text as written: `no`, `on`, `007` and `12:30` are no booleans and no numbers,
+in a file or on the command line.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,15 +15,17 @@ from typing import Any
 
 import yaml
 
-from annotate.data.types import ClassList, ClassSpec
+from annotate.config.schema import nearest
+from annotate.data.types import ClassList, ClassSpec, spoken
 from annotate.errors import PromptError, StorageError
 from annotate.store.remote import is_url, read_text
 
 _KEYS = ("name", "phrases", "negatives", "threshold", "min_area", "max_area", "colour")
 _JOINERS = "\u200c\u200d"  # invisible, between letters of Persian and parts of emoji
+_SPELLED_OUT = 200  # characters of a line, from which it is taken for a text and not for a name
 
 
-def load_prompts(source: str | Sequence[str] | None) -> ClassList:
+def load_prompts(source: str | Sequence[Any] | Mapping[str, Any] | None) -> ClassList:
     """Read a class list from a .txt or .yaml file, or from an inline list of `name: phrases`.
 
     The file may be on a store, as `s3://bucket/classes.txt`.
@@ -32,7 +39,7 @@ def load_prompts(source: str | Sequence[str] | None) -> ClassList:
         )
     if not isinstance(source, str):
         return _class_list(
-            [(f"prompts[{i}]", _parse_line(str(s), f"prompts[{i}]")) for i, s in enumerate(source)],
+            [(f"prompts[{i}]", _parse_entry(s, f"prompts[{i}]")) for i, s in enumerate(source)],
             "prompts",
         )
     try:
@@ -40,17 +47,24 @@ def load_prompts(source: str | Sequence[str] | None) -> ClassList:
         text = read_text(source) if is_url(source) else path.read_text(encoding="utf-8-sig")
     except StorageError as error:
         raise PromptError(f"prompts={error}") from error
-    except (OSError, RuntimeError) as error:
-        raise PromptError(
-            f"prompts={source}: cannot read it ({getattr(error, 'strerror', error)}); expected a "
-            ".txt or .yaml file, or a list such as prompts='[red car,person]'"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise PromptError(f"{source}: not UTF-8 text (byte {error.start})") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise PromptError(f"{source}: not UTF-8 text (byte {error.start})") from error
+        raise PromptError(f"prompts={source}: {_no_file(source, error)}") from error
     if path.suffix.lower() in (".yaml", ".yml"):
         return _from_yaml_text(text, source)
     lines = ((f"{source}:{n}", _strip_comment(line)) for n, line in enumerate(text.splitlines(), 1))
     return _class_list([(at, _parse_line(line, at)) for at, line in lines if line], source)
+
+
+def _no_file(source: str, error: Exception) -> str:
+    """What to write where a text is no file."""
+    names = [name.strip() for name in re.split(r"[,.]", source) if name.strip()]
+    reason = f"cannot read it ({getattr(error, 'strerror', None) or error})"
+    if len(names) > 1 and not re.search(r"[/\\]|\.\w{1,4}$", source):
+        return f"{reason}; a list stands in brackets: prompts='[{','.join(names)}]'"
+    example = "[red car,person]" if re.search(r"[/\\.]", source) else f"[{source}]"
+    return f"{reason}; expected a .txt or .yaml file, or a list such as prompts='{example}'"
 
 
 def class_list_from_yaml(data: Any, source: str) -> ClassList:
@@ -83,36 +97,96 @@ def _strip_comment(line: str) -> str:
 
 
 def _parse_line(line: str, at: str) -> ClassSpec:
-    name, colon, phrases = line.partition(":")
+    if line[:1] == line[-1:] and line[:1] in ("'", '"') and len(line) > 2:
+        raise PromptError(f"{at}: {line}: names stand without quotes here; write {line[1:-1]}")
+    # A time of day is a name: 12:30.
+    name, colon, phrases = _divided(line)
+    if colon and re.fullmatch(r"\d+", name.strip()) and "," not in phrases and phrases.strip():
+        raise PromptError(
+            f"{at}: {line!r} would be a class called {name.strip()!r}; before a colon stands the "
+            f"class's name, numbers are given by order: write {phrases.strip()!r}"
+        )
+    parts = [part.strip() for part in line.split(".")]
+    if not colon and len(parts) > 2 and all(parts[:-1]) and (not parts[-1] or len(parts) > 3):
+        raise PromptError(
+            f"{at}: {line[:60]!r} looks like a caption for Grounding DINO; write one class a line: "
+            f"{parts[0]!r}, {parts[1]!r}, ..."
+        )
+    if not colon and len(line) > _SPELLED_OUT:
+        raise PromptError(f"{at}: {line[:60]!r}... is no name; expected one class a line")
     return _spec({"name": name, "phrases": phrases.split(",") if colon else None}, at)
 
 
+def _divided(line: str) -> tuple[str, bool, str]:
+    """A name, whether phrases follow it, and these; the colon of a time of day (12:30) is text."""
+    found = re.search(r":(?!(?<=\d:)\d)", line)
+    return (line[: found.start()], True, line[found.end() :]) if found else (line, False, "")
+
+
 def _parse_entry(entry: Any, at: str) -> ClassSpec:
-    if isinstance(entry, str):
-        return _parse_line(entry, at)
-    if not isinstance(entry, Mapping):
+    if isinstance(entry, Mapping):
+        for key in entry:
+            if key not in _KEYS:
+                near = nearest(str(key), _KEYS)
+                hint = f"; did you mean {', '.join(near)}?" if near else ""
+                if not near and len(entry) == 1:
+                    hint = f"; a class with phrases is `- name: {key}` with `phrases:` below it"
+                raise PromptError(f"{at}: unknown key {key!r}; known are {', '.join(_KEYS)}{hint}")
+        return _spec(entry, at)
+    if isinstance(entry, bool):
+        raise PromptError(f"{at}: {entry} is no text; put what was written in quotes")
+    if entry is None or isinstance(entry, (list, tuple)):
         raise PromptError(f"{at}: expected a name or a mapping with `name`, not {entry!r}")
-    unknown = sorted(set(map(str, entry)) - set(_KEYS))
-    if unknown:
-        raise PromptError(f"{at}: unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
-    return _spec(entry, at)
+    return _parse_line(str(entry), at)
 
 
 def _from_yaml_text(text: str, source: str) -> ClassList:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at = f"{source}:{mark.line + 1}" if mark else source
         raise PromptError(f"{at}: not valid yaml ({getattr(error, 'problem', error)})") from error
-    if isinstance(data, Mapping) and "classes" in data:
+    except RecursionError as error:
+        raise PromptError(f"{source}: not valid yaml (nested too deep)") from error
+    data = _as_written(node, source, set())
+    entries = node
+    if isinstance(data, dict) and "classes" in data:
+        entries = next(value for key, value in node.value if key.value == "classes")
+        if others := set(data) - {"classes"}:
+            raise PromptError(f"{source}: unknown key {min(others)!r} beside `classes:`")
         data = data["classes"]
-        node = next(value for key, value in node.value if key.value == "classes")
     if not isinstance(data, list):
         raise PromptError(f"{source}: expected a list of classes, or `classes:` holding one")
-    places = [f"{source}:{child.start_mark.line + 1}" for child in node.value]
+    places = [f"{source}:{child.start_mark.line + 1}" for child in entries.value]
     return _class_list(list(zip(places, map(_parse_entry, data, places), strict=True)), source)
+
+
+def _as_written(node: yaml.Node | None, source: str, above: set[int]) -> Any:
+    """A parsed yaml with every value as the text that was written; None where nothing was.
+
+    yaml 1.1 takes `no` for false, `12:30` for 750 and `007` for 7. Aliases are refused: a few lines
+    of them can stand for more than fits in memory.
+    """
+    if node is None:
+        return None
+    at = f"{source}:{node.start_mark.line + 1}"
+    if id(node) in above:
+        raise PromptError(f"{at}: aliases (&name, *name) are not read here; write the values out")
+    above.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        return [_as_written(child, source, above) for child in node.value]
+    if isinstance(node, yaml.MappingNode):
+        made: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise PromptError(f"{at}: a key must be a word")
+            if key.value in made:
+                line = key.start_mark.line + 1
+                raise PromptError(f"{source}:{line}: {key.value!r} stands twice")
+            made[key.value] = _as_written(value, source, above)
+        return made
+    return None if node.value == "" and node.style is None else node.value
 
 
 def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
@@ -123,7 +197,7 @@ def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
     colour = entry.get("colour")
     if colour is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", str(colour)):
         raise PromptError(f"{at}: colour={colour!r}; expected '#rrggbb'")
-    return ClassSpec(
+    spec = ClassSpec(
         name=name,
         phrases=phrases,
         negatives=_phrases(entry.get("negatives"), "negatives", at),
@@ -132,10 +206,15 @@ def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
         max_area=_number(entry, "max_area", at),
         colour=colour,
     )
+    if spec.min_area is not None and spec.max_area is not None and spec.min_area > spec.max_area:
+        raise PromptError(f"{at}: min_area={spec.min_area:g} is above max_area={spec.max_area:g}")
+    return spec
 
 
 def _text(value: Any, at: str) -> str:
     """One line of printable text: control characters would break every text format we write."""
+    if isinstance(value, (Mapping, list, tuple)):
+        raise PromptError(f"{at}: expected a text, not {value!r}")
     text = "" if value is None else str(value)
     try:
         # Writers of json escape what is beyond U+FFFF in two halves, and yaml leaves them apart.
@@ -158,27 +237,31 @@ def _phrases(value: Any, key: str, at: str) -> tuple[str, ...]:
         return ()
     if isinstance(value, str):
         value = value.split(",")
-    if not isinstance(value, Iterable):
+    if not isinstance(value, Iterable) or isinstance(value, Mapping):
         raise PromptError(f"{at}: {key}={value!r}; expected a list of texts")
     texts = [_text(v, at) for v in value]
     if not all(texts):
         raise PromptError(f"{at}: an empty text in {key}; remove the extra comma or the colon")
-    return tuple(
-        {t.casefold(): t for t in reversed(texts)}[k]
-        for k in dict.fromkeys(t.casefold() for t in texts)
-    )
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(spoken(text).casefold(), text)
+    return tuple(first.values())
 
 
 def _number(
     entry: Mapping[str, Any], key: str, at: str, high: float = float("inf")
 ) -> float | None:
     value = entry.get(key)
-    if value is None:
+    if value is None or value == "null":
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= high or math.isinf(number):
         limit = f"0..{high:g}" if high < float("inf") else ">= 0"
         raise PromptError(f"{at}: {key}={value!r}; expected a number {limit}")
-    return float(value)
+    return number
 
 
 def _class_list(placed: Sequence[tuple[str, ClassSpec]], source: str) -> ClassList:
@@ -190,7 +273,7 @@ def _class_list(placed: Sequence[tuple[str, ClassSpec]], source: str) -> ClassLi
         if (before := names.setdefault(spec.name.casefold(), at)) != at:
             raise PromptError(f"{at}: class {spec.name!r} is already named at {before}")
         for phrase in spec.phrases:
-            owner, where = owners.setdefault(phrase.casefold(), (spec.name, at))
+            owner, where = owners.setdefault(spoken(phrase).casefold(), (spec.name, at))
             if owner != spec.name:
                 raise PromptError(f"{at}: phrase {phrase!r} already finds {owner!r} at {where}")
     return ClassList(tuple(spec for _, spec in placed))

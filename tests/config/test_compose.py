@@ -149,3 +149,19 @@ def test_config_needs_no_models():
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "entries"),
+    [
+        ("[on,007,3.10,1e3,null,true]", ["on", "007", "3.10", "1e3", "null", "true"]),
+        ("[12:30, red car ]", ["12:30", "red car"]),
+        ("['a: b, c',\"d, e\"]", ["a: b, c", "d, e"]),
+        ("[car: red car,R&D,don't,50%,c++]", ["car: red car", "R&D", "don't", "50%", "c++"]),
+        (r"[a\, b,c]", ["a, b", "c"]),
+        ("[{name: a, phrases: [b, c]},d]", [{"name": "a", "phrases": ["b", "c"]}, "d"]),
+    ],
+)
+def test_inline_classes_are_text_as_written(written, entries):
+    composed = compose(["dataset=.", f"prompts={written}"], "config")
+    assert typed(composed, AnnotateCommand).prompts == entries

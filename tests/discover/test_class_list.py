@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from annotate.discover.class_list import class_list_from_yaml, class_list_to_yaml, load_prompts
 from annotate.errors import PromptError
@@ -52,6 +53,11 @@ def test_yaml_file_and_round_trip(tmp_path):
         ("cat: tabby,\n", 1, "an empty text in phrases"),
         ("a: x\nb: X\n", 2, "already finds 'a'"),
         ("cat:\n", 1, "an empty text in phrases"),
+        ("traffic light\nlight: traffic_light\n", 2, "already finds 'traffic light'"),
+        ("cat\n0: dog\n", 2, "numbers are given by order: write 'dog'"),
+        ("cat\n'red car'\n", 2, "without quotes here; write red car"),
+        ("cat. red car. person.\n", 1, "one class a line: 'cat', 'red car'"),
+        ("cat\n" + "word " * 80 + "\n", 2, "one class a line"),
     ],
 )
 def test_errors_name_file_and_line(tmp_path, text, line, says):
@@ -70,6 +76,14 @@ def test_errors_name_file_and_line(tmp_path, text, line, says):
         ("- name: cat\n  colour: red\n", 1, "expected '#rrggbb'"),
         ("- a\n- [b\n", 3, "not valid yaml"),
         ("- a\n- 7: 8\n", 2, "unknown key '7'"),
+        ("- name: cat\n  treshold: 1\n", 1, "did you mean threshold"),
+        ("- stop: stop sign, octagon\n", 1, "- name: stop"),
+        ("- name: cat\n  phrases: [x]\n  phrases: [y]\n", 3, "'phrases' stands twice"),
+        ("- cat\n- &b dog\n- *b\n", 2, "aliases"),
+        ("- name: cat\n  phrases: {a: b}\n", 1, "expected a list of texts"),
+        ("- name: cat\n  min_area: 9\n  max_area: 3\n", 1, "min_area=9 is above max_area=3"),
+        ("- name: cat\n  threshold: .nan\n", 1, "expected a number 0..1"),
+        ("- name: cat\n  threshold: yes\n", 1, "expected a number 0..1"),
     ],
 )
 def test_yaml_errors_name_file_and_line(tmp_path, text, line, says):
@@ -77,6 +91,29 @@ def test_yaml_errors_name_file_and_line(tmp_path, text, line, says):
     with pytest.raises(PromptError, match=says) as caught:
         load_prompts(source)
     assert str(caught.value).startswith(f"{source}:{line}: ")
+
+
+WRITTEN = ["on", "no", "off", "yes", "007", "3.10", "1_000", "12:30", "1e3", "0x10", "null", "~"]
+
+
+def test_names_and_phrases_are_text_as_written(tmp_path):
+    yaml_text = "".join(f"- name: {name}\n  phrases: [{name}, x {name}]\n" for name in WRITTEN)
+    entries = "".join(f"- {name}\n" for name in WRITTEN)
+    lines = "".join(f"{name}\n" for name in WRITTEN)
+    for text, file in ((yaml_text, "c.yaml"), (entries, "d.yaml"), (lines, "e.txt")):
+        classes = load_prompts(write(tmp_path, text, file))
+        assert classes.names == WRITTEN
+        assert [c.phrases[0] for c in classes.classes] == WRITTEN
+        assert load_prompts(write(tmp_path, class_list_to_yaml(classes), "again.yaml")) == classes
+        stored = yaml.safe_load(class_list_to_yaml(classes))
+        assert class_list_from_yaml(stored, "classes.yaml") == classes
+
+
+def test_a_time_of_day_has_a_colon_of_its_own():
+    classes = load_prompts(["12:30", "clock: 12:30 sharp, 1:20", "bus 7:half past"]).classes
+    assert [(c.name, c.phrases) for c in classes] == [
+        ("12:30", ("12:30",)), ("clock", ("12:30 sharp", "1:20")), ("bus 7", ("half past",)),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "\n\n"])
@@ -93,6 +130,19 @@ def test_no_prompts_given():
 def test_missing_file_says_what_is_expected():
     with pytest.raises(PromptError, match=r"prompts=nowhere\.txt: cannot read it"):
         load_prompts("nowhere.txt")
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("person", r"prompts='\[person\]'"),
+        ("red car,person", r"a list stands in brackets: prompts='\[red car,person\]'"),
+        ("red car. person.", r"a list stands in brackets: prompts='\[red car,person\]'"),
+    ],
+)
+def test_names_that_are_no_file_say_how_a_list_is_written(source, hint):
+    with pytest.raises(PromptError, match=hint):
+        load_prompts(source)
 
 
 def test_not_utf8(tmp_path):

@@ -104,6 +104,28 @@ def test_a_phrase_of_nothing_is_refused(tiny_dino):
         detector(tiny_dino, load_prompts(["?.."]))
 
 
+@pytest.mark.parametrize("phrase", ["\U0001f697", "แมว", "犬 \U0001f697"])
+def test_a_phrase_that_the_tokenizer_does_not_know_is_refused(tiny_dino, phrase):
+    with pytest.raises(
+        PromptError, match=f"phrase '{phrase}': the model's tokenizer knows no part"
+    ):
+        detector(tiny_dino, load_prompts(["red circle", f"vehicle: {phrase}"]))
+
+
+def test_a_phrase_that_it_knows_in_part_is_said_once(tiny_dino, caplog):
+    detector(tiny_dino, load_prompts(["red \U0001f697", "blue square"]))
+    assert [r.getMessage() for r in caplog.records] == [
+        "phrase 'red \U0001f697': the model's tokenizer knows only a part of it"
+    ]
+
+
+def test_underscores_and_hyphens_of_phrases_are_blanks(tiny_dino):
+    for phrase in ("red_circle", "red-circle", "Red_Circle", "_red circle_"):
+        assert tiny_dino.tokenize(phrase) == tiny_dino.tokenize("red circle")
+    (chunk,) = Captions(tiny_dino, load_prompts(["red_circle"])).chunks
+    assert chunk.texts == ("red_circle",), "it is recorded as written"
+
+
 def test_synonyms_share_a_class_and_say_which_phrase_found_it(tiny_dino):
     classes = load_prompts(["round: purple cross, red circle", "blue square"])
     grounder = detector(tiny_dino, classes)

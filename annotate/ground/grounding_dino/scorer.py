@@ -6,6 +6,7 @@ every phrase is known, and the token scores of a query are pooled over each span
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.modeling_outputs import BaseModelOutput
 
-from annotate.data.types import Image
+from annotate.data.types import Image, spoken
 from annotate.errors import PromptError
+
+log = logging.getLogger(__name__)
 
 LEAST_SIDE = 32  # px that the backbone needs: it halves a picture five times
 THREAD_LENGTH = 4096  # px, of a picture too thin for that when it is stretched across
@@ -46,6 +49,7 @@ class PhraseScorer:
         self._pooling = pooling
         self._separators = set(model.model.special_tokens.tolist())
         self._dot = self._tokenizer.convert_tokens_to_ids(".")
+        self._warned: set[str] = set()
         self._memo = _TextMemo(model.model.text_backbone)
         model.model.text_backbone = self._memo
 
@@ -58,12 +62,23 @@ class PhraseScorer:
     def tokenize(self, phrase: str) -> tuple[int, ...]:
         """The tokens of one phrase, without those the model takes for separators (`.` and `?`).
 
-        Raises PromptError when nothing is left, or when the phrase alone exceeds the budget.
+        Raises PromptError when the tokenizer knows nothing of it, or when the phrase alone exceeds
+        the budget.
         """
-        ids = self._tokenizer(phrase.lower(), add_special_tokens=False)["input_ids"]
+        ids = self._tokenizer(spoken(phrase).lower(), add_special_tokens=False)["input_ids"]
         kept = tuple(i for i in ids if i not in self._separators)
         if not kept:
             raise PromptError(f"phrase {phrase!r}: no letter or digit the model can read")
+        # What a tokenizer does not know becomes one and the same token, whatever was meant.
+        unknown = kept.count(self._tokenizer.unk_token_id)
+        if unknown == len(kept):
+            raise PromptError(
+                f"phrase {phrase!r}: the model's tokenizer knows no part of it; describe the class "
+                "in words that it knows (`name: phrase`), in English for most models"
+            )
+        if unknown and phrase not in self._warned:
+            self._warned.add(phrase)
+            log.warning("phrase %r: the model's tokenizer knows only a part of it", phrase)
         if len(kept) + 1 > self.token_budget:
             raise PromptError(
                 f"phrase {phrase!r}: {len(kept)} tokens, more than the model's {self.token_budget}"

@@ -68,14 +68,12 @@ class Run:
         classes: ClassList,
         asked: Mapping[str, Any],
         *,
-        redo: bool = False,
         working_copy: WorkingCopy | None = None,
     ) -> Run:
         """Begin a run in `path`, or continue the one there if it was asked the same.
 
         `asked` is what decides the records (program, models, rules). Where the folder holds records
-        that were made otherwise, they are removed if `redo` says so; else ChangedError shows the
-        differences: two makings must not mix.
+        that were made otherwise, ChangedError shows the differences: two makings must not mix.
         """
         texts = {
             "config.yaml": yaml.safe_dump(
@@ -86,7 +84,7 @@ class Run:
         run = cls(path=path, root=root, classes=classes, working_copy=working_copy)
         before = {n: _read_yaml(path / n) for n in texts if (path / n).is_file()}
         now = {name: yaml.safe_load(texts[name]) for name in before}
-        run._settle(difference(deciding(before), deciding(now)), redo=redo)
+        run._refuse(difference(deciding(before), deciding(now)))
         try:
             run.records_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -96,19 +94,17 @@ class Run:
                 atomic.write_text(path / name, text)
         return run
 
-    def made_with(
-        self, weights: Mapping[str, Any], libraries: Mapping[str, str], *, redo: bool = False
-    ) -> bool:
-        """Note what makes the records; whether records of other weights were removed.
+    def made_with(self, weights: Mapping[str, Any], libraries: Mapping[str, str]) -> None:
+        """Note what makes the records; where other weights made them, ChangedError is raised.
 
-        Without `redo` these raise ChangedError. Versions of libraries, by name, are noted beside
+        Versions of libraries, by name, are noted beside
         those of before, with a warning: they change last digits, seldom more, and a run that would
         stop at every security update is of no use.
         """
         before, known = self.weights(), self.libraries()
         now = yaml.safe_load(yaml.safe_dump(dict(weights)))
-        removed = self._settle(difference(before, now) if before else "", redo=redo)
-        if removed or not parquet.part_paths(self.records_dir):
+        self._refuse(difference(before, now) if before else "")
+        if not parquet.part_paths(self.records_dir):
             known = {}
         for name, version in libraries.items():
             if (others := known.get(name, [])) and version not in others:
@@ -123,7 +119,6 @@ class Run:
         if before != now or known != self.libraries():
             text = yaml.safe_dump({**now, "libraries": known}, sort_keys=False)
             atomic.write_text(self.path / "weights.yaml", text)
-        return removed
 
     def asked(self) -> dict[str, Any]:
         """What decided the records: program, models, rules."""
@@ -141,25 +136,22 @@ class Run:
         path = self.path / "weights.yaml"
         return _read_yaml(path) if path.is_file() else {}
 
-    def _settle(self, difference: str, *, redo: bool) -> bool:
-        """Deal with records that were made otherwise; whether there were any.
+    def _refuse(self, difference: str) -> None:
+        """ChangedError where there are records that were made otherwise.
 
         What a video has come to so far counts as well: it would go on from there.
         """
+        if not difference:
+            return
         parts = parquet.part_paths(self.records_dir)
-        begun = [*parts, *self.unfinished_dir.glob("*/state-*")]
-        if not begun or not difference:
-            return False
-        if not redo:
-            raise ChangedError(
-                f"{self.shown()} holds records that were made otherwise ({difference}); say "
-                "on_change=redo to make them anew, on_change=new to begin a folder beside it, or "
-                "choose another one with out=DIR"
-            )
-        for path in begun:
-            path.unlink()
-        atomic.sync_folder(self.records_dir)
-        return True
+        if not parts and not any(self.unfinished_dir.glob("*/state-*")):
+            return
+        count = self.table().count_rows() if parts else 0
+        raise ChangedError(
+            f"{self.shown()} holds {count:,} records that were made otherwise ({difference}); "
+            "on_change=new keeps them and begins a folder beside it, out=DIR another one; "
+            f"on_change=redo makes all anew in place, and removes these {count:,} when that is done"
+        )
 
     def _check_others(self, asked: Any, classes: Any) -> None:
         held = parquet.held_items(self.records_dir) if self.others else {}

@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ from annotate.discover.dataset import Dataset
 from annotate.discover.fingerprints import Fingerprint
 from annotate.errors import AnnotateError, ConfigError
 from annotate.ground.base import Grounder
-from annotate.record import lock, resume, versions
+from annotate.record import lock, replaced, resume, versions
 from annotate.record.asked import ChangedError
 from annotate.record.counts import Counts, count_records
 from annotate.record.run_folder import Run
@@ -79,7 +80,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     load = cache(lambda: _executor(settings, classes))
     for folder in _run_folders(settings):
         try:
-            with _started(folder, found, classes, settings, shard) as run:
+            with _started(folder, found, classes, settings, shard, load) as run:
                 return _Job(settings, found, shard, exporters, run).finish(load)
         except ChangedError as error:
             if settings.on_change != "new":
@@ -95,12 +96,13 @@ def _started(
     classes: ClassList,
     settings: AnnotateCommand,
     shard: Shard | None,
+    load: Callable[[], Executor],
 ) -> Iterator[Run]:
     """The run in a folder, held against other writers, and clean of what dead ones left.
 
-    Of one on a store, a copy on this machine is worked on.
+    Of one on a store, a copy on this machine is worked on. Records of before go nowhere until all
+    that makes new ones is loaded.
     """
-    redo = settings.on_change == "redo"
     working_copy = None if isinstance(place, Path) else WorkingCopy(place, _label(shard))
     folder = place if isinstance(place, Path) else WorkingCopy(place, _label(shard)).path
 
@@ -109,8 +111,17 @@ def _started(
         if working_copy is not None:
             taken = held.enter_context(working_copy.held())
             taken.pull()
-        asked = _asked(settings)
-        return Run.start(folder, found.root, classes, asked, redo=redo, working_copy=taken)
+        begin = partial(
+            Run.start, folder, found.root, classes, _asked(settings), working_copy=taken
+        )
+        try:
+            return begin()
+        except ChangedError:
+            if not _may_redo(settings):
+                raise
+            _ = load().provenance
+            replaced.set_aside(replace(Run.open(folder), working_copy=taken))
+            return begin()
 
     with ExitStack() as held:
         if shard is None:
@@ -160,6 +171,8 @@ class _Job:
             with interrupt.last_words(lambda: self._broken_off("interrupted", 130)):
                 if self._state.todo:
                     self._annotate(load)
+                if self._shard is None:
+                    replaced.let_go(self._run, [item.name for item in self._all])
                 self._summary_path.unlink(missing_ok=True)
                 self._run.push(self._summary_path.name)
                 exports = [] if self._shard else self._export()
@@ -185,8 +198,14 @@ class _Job:
         """Load the models and work through the units."""
         with self._timed("load"):
             executor = load()
-        redo = self._settings.on_change == "redo"
-        if self._run.made_with(executor.provenance, versions.libraries(), redo=redo):
+        made_with = partial(self._run.made_with, executor.provenance, versions.libraries())
+        try:
+            made_with()
+        except ChangedError:
+            if not _may_redo(self._settings):
+                raise
+            replaced.set_aside(self._run)
+            made_with()
             self._state = self._look()
         self._summary_path.unlink(missing_ok=True)  # until the end, there is none
         units = to_do(self._units, self._state.todo)
@@ -300,6 +319,17 @@ class _Job:
         start = time.perf_counter()
         yield
         self._seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
+
+
+def _may_redo(settings: AnnotateCommand) -> bool:
+    """Whether records may be made anew in place; ConfigError where a shard would have to."""
+    redo = settings.on_change == "redo"
+    if redo and settings.shard:
+        raise ConfigError(
+            f"on_change=redo with shard={settings.shard}: records of all shards would go; say "
+            "on_change=new, or begin it once without shard=, and go on with shards"
+        )
+    return redo
 
 
 def _executor(settings: AnnotateCommand, classes: ClassList) -> Executor:

@@ -5,7 +5,8 @@ import yaml
 
 import annotate
 from annotate.errors import ConfigError
-from annotate.record import parquet, versions
+from annotate.record import versions
+from annotate.runner import build, worker
 from tests.small_runs import run, still, tree
 
 
@@ -14,6 +15,8 @@ def test_another_fingerprint_stops_and_shows_every_difference(stills, tmp_path):
     with pytest.raises(ConfigError) as caught:
         run(stills, tmp_path / "run", "ground.floor=0.2", "track.max_gap=7")
     assert "ground.floor: was 0.1, is 0.2; track.max_gap: was 30, is 7" in str(caught.value)
+    assert "holds 5 records that were made otherwise" in str(caught.value)
+    assert str(caught.value).index("on_change=new") < str(caught.value).index("on_change=redo")
     assert "on_change=redo" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -50,6 +53,52 @@ def test_redo_makes_the_records_anew_in_place(stills, tmp_path):
     assert tree(tmp_path / "run", "records") == tree(tmp_path / "fresh", "records")
 
 
+def test_what_is_to_be_redone_stays_until_new_records_are_there(stills, tmp_path, monkeypatch):
+    run(stills, tmp_path / "run")
+    before = tree(tmp_path / "run", "records", "stamps")
+    asked = ("ground.floor=0.2", "on_change=redo")
+    with monkeypatch.context() as broken:
+        broken.setattr(build, "make_models", refuse)
+        with pytest.raises(ConfigError, match="no network"):
+            run(stills, tmp_path / "run", *asked)
+    assert tree(tmp_path / "run", "records", "stamps") == before
+    assert run(stills, tmp_path / "run").items["new"] == 0, "it goes on as it was"
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.Worker, "run", refuse)
+        with pytest.raises(ConfigError, match="no network"):
+            run(stills, tmp_path / "run", *asked)
+    kept = annotate.Run.open(tmp_path / "run/replaced/1")
+    assert tree(kept.path, "records", "stamps") == before
+    assert len(list(kept.frames())) == 5 and kept.asked()["ground"]["floor"] == 0.1
+    assert run(stills, tmp_path / "run", *asked[:1]).items["new"] == 5
+    assert not (tmp_path / "run/replaced").exists()
+    assert annotate.Run.open(tmp_path / "run").asked()["ground"]["floor"] == 0.2
+
+
+def test_good_records_are_kept_where_new_ones_failed(stills, tmp_path):
+    run(stills, tmp_path / "run")
+    before = tree(tmp_path / "run", "records")
+    (stills / "3.png").write_bytes(b"no picture any more")
+    assert run(stills, tmp_path / "run", "ground.floor=0.2", "on_change=redo").exit_code == 3
+    assert tree(tmp_path / "run/replaced/1", "records") == before
+    assert (
+        "1 items failed now that had records, such as 3.png"
+        in (tmp_path / "run/run.log").read_text()
+    )
+
+
+def test_a_shard_does_not_set_aside_what_others_made(stills, tmp_path):
+    run(stills, tmp_path / "run")
+    before = tree(tmp_path / "run", "records")
+    with pytest.raises(ConfigError, match="records of all shards would go"):
+        run(stills, tmp_path / "run", "ground.floor=0.2", "on_change=redo", "shard=1/2")
+    assert tree(tmp_path / "run", "records") == before
+
+
+def refuse(*_args, **_kwargs):
+    raise ConfigError("no network")
+
+
 def test_new_begins_a_folder_beside_and_goes_on_there(stills, tmp_path):
     run(stills, tmp_path / "run")
     before = tree(tmp_path / "run", "records")
@@ -67,8 +116,6 @@ def test_other_weights_are_another_fingerprint(stills, tmp_path):
     weights["ground"]["sha256"] = "0" * 64
     with pytest.raises(ConfigError, match=r"ground\.sha256: was .*, is '0000"):
         made.made_with(weights, {})
-    assert made.made_with(weights, {}, redo=True)
-    assert parquet.part_paths(made.records_dir) == []
 
 
 def test_other_versions_of_libraries_are_noted_and_stop_nothing(stills, tmp_path, monkeypatch):

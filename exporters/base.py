@@ -87,10 +87,11 @@ class Exporter(ABC):
             )
             not_held = dict(sorted(self.write(pictures, unfinished).items()))
             tally = pictures.tally
-            if not tally.images and tally.left_out["missing"]:
+            lost = tally.left_out["missing"] + tally.left_out["changed"]
+            if not tally.images and lost:
                 raise StorageError(
-                    f"{run.root}: none of the run's {tally.left_out['missing']} pictures is there "
-                    "any more; bring the dataset back, or export with export.media=none"
+                    f"{run.root}: none of the run's {lost} pictures is there any "
+                    "more as it was; bring the dataset back, or export with export.media=none"
                 )
         for reason in ("missing", "changed", "unreadable"):
             if count := tally.left_out[reason]:

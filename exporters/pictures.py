@@ -14,6 +14,7 @@ from annotate.data.splits import group_of, split_of
 from annotate.data.types import ClassList, FrameRecord, Instance, Item
 from annotate.decode.download import at_hand
 from annotate.errors import MediaError
+from annotate.record.resume import changed_items
 from annotate.record.run_folder import Run
 from exporters.staging import Staged, Staging, Target, stage_frames, stage_stills, staged_suffix
 
@@ -83,7 +84,11 @@ class Pictures:
         run, tally = self._run, self.tally
         self._names = self._planned_names()
         selection = Selection(run.decisions(), run.classes, self._only, tally)
+        changed = changed_items(run)
         for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
+            if item in changed:  # its labels are of another picture
+                tally.left_out["changed"] += sum(1 for _ in rows)
+                continue
             staged = _staged(
                 run.source(item, media),
                 self._chosen(rows, selection),

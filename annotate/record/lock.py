@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +16,11 @@ SHARDS_WAIT_S = 30.0  # for each other while they begin, which takes each a mome
 
 @contextmanager
 def one_writer(folder: Path) -> Iterator[None]:
-    """Hold a run folder alone; StorageError when another process writes to it, a shard included."""
+    """Hold a run folder alone; StorageError when another process writes to it, a shard included.
+
+    Also when there is a link in it: what is written or removed lies in the folder itself.
+    """
+    _refuse_links(folder)
     with ExitStack() as held:
         _take(folder, folder / ".lock", held)
         for shard in sorted(folder.glob(".lock-*")):
@@ -26,6 +31,7 @@ def one_writer(folder: Path) -> Iterator[None]:
 @contextmanager
 def one_writer_of_shard(folder: Path, label: str) -> Iterator[None]:
     """Hold a shard of a run folder; other shards may write to it as well, each its own parts."""
+    _refuse_links(folder)
     with ExitStack() as held:
         with among_shards(folder):
             _take(folder, folder / f".lock-{label}", held)
@@ -38,6 +44,26 @@ def among_shards(folder: Path) -> Iterator[None]:
     with ExitStack() as held:
         _take(folder, folder / ".lock", held, wait_s=SHARDS_WAIT_S)
         yield
+
+
+def _refuse_links(folder: Path) -> None:
+    """StorageError where an entry of a run folder leads out of it; exports link to pictures."""
+    waiting = [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_symlink():
+                        target = Path(entry.path).readlink()
+                        raise StorageError(
+                            f"{entry.path}: a link to {target}, and a run writes "
+                            "only inside its own folder; put a folder in its place, or have the "
+                            "whole run elsewhere with out=DIR"
+                        )
+                    if entry.is_dir() and Path(entry.path).parent != folder / "exports":
+                        waiting.append(Path(entry.path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
 
 
 def _take(folder: Path, path: Path, held: ExitStack, wait_s: float = 0.0) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from annotate.data.types import Item
+from annotate.decode.image import read_image
+from annotate.decode.video import open_video
 from annotate.discover import fingerprints
-from annotate.discover.fingerprints import Fingerprint
+from annotate.discover.fingerprints import Fingerprint, Noted
+from annotate.errors import MediaError
 from annotate.record import parquet
 from annotate.record.parquet import Held
 from annotate.record.run_folder import Run
@@ -18,6 +22,7 @@ from annotate.record.run_folder import Run
 log = logging.getLogger(__name__)
 
 LISTED_REMOVED = 20
+AT_ONCE = 8  # files that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class ResumeState:
     todo: frozenset[str]
     changed: frozenset[str]  # recorded, but their files are others now
     retried: frozenset[str]  # recorded as failed, and to be done again
+    unseen: Sequence[str]  # recorded, but cannot be seen or read now
     removed: Sequence[str]  # recorded, but gone from the dataset
 
     def drop_outdated(self) -> None:
@@ -54,6 +60,7 @@ class ResumeState:
         return {
             "changed": len(self.changed),
             "retried": len(self.retried),
+            "unseen": len(self.unseen),
             "removed": len(self.removed),
             "removed_items": list(self.removed[:LISTED_REMOVED]),
         }
@@ -66,9 +73,16 @@ def resume_state(
     held = parquet.held_items(run.records_dir)
     seen = {item.name: fingerprints.fingerprint(item) for item in items}
     done = {name for part in held.values() for name in part.items}
-    known = fingerprints.read(run.stamps_dir, {path: part.items for path, part in held.items()})
-    changed = {name for name in seen.keys() & known.keys() if known[name] != seen[name]}
     failed = {name for part in held.values() for name in part.failed} & seen.keys()
+    known = fingerprints.read(run.stamps_dir, {path: part.items for path, part in held.items()})
+    others = _others([item for item in items if item.name in known], seen, known)
+    # A file that cannot be read now, as on a share that is not mounted, takes no good record away.
+    unseen = sorted(i.name for i in others if i.name not in failed and not _readable(i))
+    changed = {item.name for item in others}.difference(unseen)
+    if unseen:
+        log.warning(
+            "%d items cannot be read now, such as %s: their records stay", len(unseen), unseen[0]
+        )
     retried = failed - changed if retry_failed else set()
     removed = sorted(done - {item.name for item in dataset})
     for name in removed:
@@ -79,5 +93,44 @@ def resume_state(
         todo=frozenset((seen.keys() - done) | changed | retried),
         changed=frozenset(changed),
         retried=frozenset(retried),
+        unseen=unseen,
         removed=removed,
     )
+
+
+def changed_items(run: Run) -> frozenset[str]:
+    """Recorded items whose files, which are on this machine, are others now."""
+    if isinstance(run.root, str):
+        return frozenset()
+    changed: list[str] = []
+    for folder in (run.path, *run.others):
+        held = parquet.held_items(folder / "records")
+        known = fingerprints.read(folder / "stamps", {p: part.items for p, part in held.items()})
+        items = [run.source(name, "image") for name in known]
+        seen = {item.name: fingerprints.fingerprint(item) for item in items}
+        there = [item for item in items if seen[item.name] is not None]
+        changed += [item.name for item in _others(there, seen, known)]
+    return frozenset(changed)
+
+
+def _others(
+    items: Sequence[Item], seen: Mapping[str, Fingerprint], known: Mapping[str, Noted]
+) -> list[Item]:
+    """The items whose files are no more what was noted; the bytes decide where times differ."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        same = pool.map(lambda i: fingerprints.same(i, seen[i.name], known[i.name]), items)
+        return [item for item, is_same in zip(items, same, strict=True) if not is_same]
+
+
+def _readable(item: Item) -> bool:
+    """Whether a still, or the first frame of a video, can be decoded; stores are not asked."""
+    if item.remote is not None:
+        return True
+    try:
+        if item.media == "image":
+            read_image(item.path)
+        else:
+            next(iter(open_video(item).frames()), None)
+    except MediaError:
+        return False
+    return True

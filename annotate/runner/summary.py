@@ -53,7 +53,7 @@ def table(summary: Summary) -> str:
         f"items: {counts.ok} ok, {counts.failed} failed ({items['new']} done now, "
         f"{items['before']} before); {counts.frames} frames",
     ]
-    told = {k: n for k in ("changed", "retried", "removed") if (n := changes[k])}
+    told = {k: n for k in ("changed", "retried", "removed", "unseen") if (n := changes[k])}
     if told:
         lines.append("since the last run: " + ", ".join(f"{n} {k}" for k, n in told.items()))
     lines += [f"  gone from the dataset: {_one_line(item)}" for item in changes["removed_items"]]

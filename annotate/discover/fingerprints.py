@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from annotate.store import atomic
 # digest of what is so of each. None: it could not be seen.
 Fingerprint = tuple[int, int | str] | tuple[int, int, str] | None
 
+AT_ONCE = 8  # files that are read
 MOST_READ = 16 << 30  # bytes; of what is larger the time decides
 
 
@@ -64,6 +66,13 @@ def content(item: Item) -> str:
     except OSError:
         return ""
     return digest.hexdigest()
+
+
+def noted(items: Sequence[Item], seen: Mapping[str, Fingerprint]) -> dict[str, Noted]:
+    """What is to be kept of items, by name; their bytes are read several files at a time."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        contents = pool.map(content, items)
+        return {i.name: Noted(seen.get(i.name), c) for i, c in zip(items, contents, strict=True)}
 
 
 def same(item: Item, seen: Fingerprint, noted: Noted) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from annotate.record.run_folder import Run
 log = logging.getLogger(__name__)
 
 LISTED_REMOVED = 20
-AT_ONCE = 8  # files that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,7 @@ def resume_state(
     failed = {name for part in held.values() for name in part.failed} & seen.keys()
     known = fingerprints.read(run.stamps_dir, {path: part.items for path, part in held.items()})
     others = _others([item for item in items if item.name in known], seen, known)
+    _note_times(run, held, seen, known, except_of={item.name for item in others})
     # A file that cannot be read now, as on a share that is not mounted, takes no good record away.
     unseen = sorted(i.name for i in others if i.name not in failed and not _readable(i))
     changed = {item.name for item in others}.difference(unseen)
@@ -117,9 +117,27 @@ def _others(
     items: Sequence[Item], seen: Mapping[str, Fingerprint], known: Mapping[str, Noted]
 ) -> list[Item]:
     """The items whose files are no more what was noted; the bytes decide where times differ."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(fingerprints.AT_ONCE) as pool:
         same = pool.map(lambda i: fingerprints.same(i, seen[i.name], known[i.name]), items)
         return [item for item, is_same in zip(items, same, strict=True) if not is_same]
+
+
+def _note_times(
+    run: Run,
+    held: Mapping[Path, Held],
+    seen: Mapping[str, Fingerprint],
+    known: Mapping[str, Noted],
+    except_of: set[str],
+) -> None:
+    """Note how files look whose bytes are the same, so that these are not read again next time."""
+    other = {n for n in seen.keys() & known.keys() if seen[n] != known[n].seen} - except_of
+    for path, part in held.items():
+        if not part.items.isdisjoint(other):
+            now = {
+                name: replace(known[name], seen=seen[name]) if name in other else known[name]
+                for name in sorted(part.items & known.keys())
+            }
+            fingerprints.write(run.stamps_dir, path.stem, now)
 
 
 def _readable(item: Item) -> bool:

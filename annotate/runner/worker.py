@@ -17,7 +17,7 @@ from annotate.decode.download import at_hand
 from annotate.decode.read_ahead import check_name, decode_ahead
 from annotate.decode.video import open_video
 from annotate.discover import fingerprints
-from annotate.discover.fingerprints import Fingerprint, Noted
+from annotate.discover.fingerprints import Fingerprint
 from annotate.errors import MediaError
 from annotate.models.memory_limit import over
 from annotate.record import parquet
@@ -89,8 +89,7 @@ class Worker:
     ) -> None:
         """Fingerprints are written first: a part without them could not be seen to be outdated."""
         atomic.clean(run.records_dir, [unit.part])  # what a lost worker left of this unit
-        noted = {i.name: Noted(seen.get(i.name), fingerprints.content(i)) for i in unit.items}
-        fingerprints.write(run.stamps_dir, unit.part, noted)
+        fingerprints.write(run.stamps_dir, unit.part, fingerprints.noted(unit.items, seen))
         if unit.is_video:
             fingerprint = seen.get(unit.items[0].name)
             run_video(unit, self._pipeline, run, self._feed, fingerprint, on_step)

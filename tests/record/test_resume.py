@@ -88,6 +88,10 @@ def test_the_same_bytes_are_the_same_file_whatever_its_time(stills, tmp_path, mo
     for path in stills.iterdir():
         os.utime(path, (5, 5))
     assert run(stills, tmp_path / "run").items["new"] == 0
+    read = []
+    monkeypatch.setattr(fingerprints, "content", lambda item: read.append(item.name) or "other")
+    assert run(stills, tmp_path / "run").items["new"] == 0
+    assert read == [], "their new times are noted"
 
 
 def test_pipes_and_devices_have_no_bytes_to_wait_for(tmp_path):

@@ -14,6 +14,14 @@ from annotate.synthetic.clip import Clip
 from tests.small_runs import run, tree
 
 
+def stopping_at_12(video, *, stride, start, frames=Video.frames):
+    """Frames of a video until, at number 12, somebody stops the run."""
+    for frame in frames(video, stride=stride, start=start):
+        if frame.index == 12:
+            raise KeyboardInterrupt
+        yield frame
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
@@ -49,16 +57,8 @@ def test_a_video_goes_on_from_its_last_checkpoint(every, clip, tmp_path, monkeyp
 
 
 def test_a_checkpoint_made_otherwise_is_another_fingerprint(clip, tmp_path, monkeypatch):
-    whole = Video.frames
-
-    def interrupted(self, *, stride, start):
-        for frame in whole(self, stride=stride, start=start):
-            if frame.index == 12:
-                raise KeyboardInterrupt
-            yield frame
-
     with monkeypatch.context() as patch:
-        patch.setattr(Video, "frames", interrupted)
+        patch.setattr(Video, "frames", stopping_at_12)
         with pytest.raises(KeyboardInterrupt):
             run(clip, tmp_path / "run", "runner.checkpoint_frames=4")
     with pytest.raises(ConfigError, match=r"track\.max_gap: was 30, is 7"):
@@ -88,14 +88,7 @@ def test_a_checkpoint_of_a_video_that_changed_is_of_no_use(clip, tmp_path, monke
     data = tmp_path / "clip.mp4"
     shutil.copy(clip, data)
     whole = Video.frames
-
-    def interrupted(self, *, stride, start):
-        for frame in whole(self, stride=stride, start=start):
-            if frame.index == 12:
-                raise KeyboardInterrupt
-            yield frame
-
-    monkeypatch.setattr(Video, "frames", interrupted)
+    monkeypatch.setattr(Video, "frames", stopping_at_12)
     with pytest.raises(KeyboardInterrupt):
         run(data, tmp_path / "run", "runner.checkpoint_frames=4")
     os.utime(data, ns=(1, 1))

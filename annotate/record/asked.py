@@ -7,6 +7,7 @@ from itertools import islice, zip_longest
 from typing import Any
 
 from annotate.errors import ConfigError
+from annotate.record.versions import makes_records
 
 SHOWN_DIFFERENCES = 5
 
@@ -23,9 +24,14 @@ FIRST_TARGETS = {
 
 
 def deciding(documents: Mapping[str, Any]) -> Any:
-    """What decides the records: export thresholds and areas of classes do not."""
+    """What decides the records: export thresholds and areas of classes do not.
+
+    Nor do where the dataset lies, which may be mounted elsewhere, and a patch of this program.
+    """
     asked = documents.get("config.yaml")
     if isinstance(asked, Mapping):
+        asked = {key: value for key, value in asked.items() if key != "dataset"}
+        asked["version"] = makes_records(str(asked.get("version")))
         named = {
             role: {"_target_": first, **asked[role]}
             for role, first in FIRST_TARGETS.items()

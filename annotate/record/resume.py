@@ -13,9 +13,11 @@ from annotate.data.types import Item
 from annotate.decode.image import read_image
 from annotate.decode.video import open_video
 from annotate.discover import fingerprints
+from annotate.discover.dataset import Dataset
 from annotate.discover.fingerprints import Fingerprint, Noted
 from annotate.errors import MediaError
 from annotate.record import parquet
+from annotate.record.asked import ChangedError
 from annotate.record.parquet import Held
 from annotate.record.run_folder import Run
 
@@ -96,6 +98,34 @@ def resume_state(
         unseen=unseen,
         removed=removed,
     )
+
+
+def refuse_another_dataset(folder: Path, found: Dataset) -> None:
+    """ChangedError where a run folder holds records of another dataset than the one found.
+
+    One that has moved is known by its files: names that are recorded, one at least with the bytes.
+    """
+    if not (folder / "config.yaml").is_file() or not parquet.part_paths(folder / "records"):
+        return
+    before = Run.open(folder).root
+    if str(before) == str(found.root):
+        return
+    held = parquet.held_items(folder / "records")
+    known = fingerprints.read(folder / "stamps", {path: part.items for path, part in held.items()})
+    recorded = {name for part in held.values() for name in part.items}
+    again = [item for item in found.items if item.name in recorded]
+    unstamped = any(item.name not in known for item in again)  # a folder put together by hand
+    stamped = (item for item in again if item.name in known)
+    if not unstamped and not any(
+        fingerprints.same(item, fingerprints.fingerprint(item), known[item.name])
+        for item in stamped
+    ):
+        raise ChangedError(
+            f"{folder} holds {len(recorded):,} records of another dataset ({before}, now "
+            f"{found.root}; no file of it is there with the same name and bytes); on_change=new "
+            "keeps them and begins a folder beside it, out=DIR another one; on_change=redo makes "
+            f"all anew in place, and removes these {len(recorded):,} when that is done"
+        )
 
 
 def changed_items(run: Run) -> frozenset[str]:

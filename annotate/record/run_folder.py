@@ -159,8 +159,6 @@ class Run:
         for other in self.others:
             theirs = {n: _read_yaml(other / n) for n in ("config.yaml", "classes.yaml")}
             ours = {"config.yaml": asked, "classes.yaml": classes}
-            for document in (theirs, ours):  # the same dataset may be mounted elsewhere
-                document["config.yaml"] = {**document["config.yaml"], "dataset": None}
             if found := difference(deciding(ours), deciding(theirs)):
                 raise ConfigError(f"{other} is no part of the run in {self.path} ({found})")
             for part in parquet.held_items(other / "records").values():

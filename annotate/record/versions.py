@@ -17,8 +17,13 @@ LIBRARIES = (
 
 
 def program() -> str:
-    """The version of this package. Records of another one are not gone on with."""
+    """The version of this package. A release that makes other records has another minor version."""
     return version("annotate")
+
+
+def makes_records(program: str) -> str:
+    """The part of a version that decides records: `1.4` of `1.4.2`."""
+    return ".".join(program.split(".")[:2])
 
 
 def libraries() -> dict[str, str]:

@@ -115,6 +115,7 @@ def _started(
             Run.start, folder, found.root, classes, _asked(settings), working_copy=taken
         )
         try:
+            resume.refuse_another_dataset(folder, found)
             return begin()
         except ChangedError:
             if not _may_redo(settings):

@@ -22,9 +22,42 @@ def test_another_fingerprint_stops_and_shows_every_difference(stills, tmp_path):
 
 def test_another_program_version_is_another_fingerprint(stills, tmp_path, monkeypatch):
     run(stills, tmp_path / "run")
-    monkeypatch.setattr(versions, "program", lambda: "99.0")
+    monkeypatch.setattr(versions, "program", lambda: "99.0.0")
     with pytest.raises(ConfigError, match=r"version: was '.*', is '99\.0'"):
         run(stills, tmp_path / "run")
+
+
+def test_a_patch_of_the_program_goes_on(stills, tmp_path, monkeypatch):
+    run(stills, tmp_path / "run")
+    patch = f"{versions.makes_records(versions.program())}.99"
+    monkeypatch.setattr(versions, "program", lambda: patch)
+    assert run(stills, tmp_path / "run").items["new"] == 0
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["version"][-3:] == ".99"
+
+
+def test_a_dataset_that_has_moved_goes_on_and_is_exported_from_there(stills, tmp_path):
+    run(stills, tmp_path / "run", "export=[coco]")
+    moved = stills.rename(tmp_path / "elsewhere")
+    still(moved / "new.png", 9)
+    still(moved / "1.png", 77)
+    result = run(moved, tmp_path / "run", "export=[coco]")
+    assert (result.items["new"], result.changes["changed"]) == (2, 1)
+    assert result.exports[0]["images"] == 6
+    assert annotate.Run.open(tmp_path / "run").root == moved
+
+
+def test_another_dataset_with_the_same_names_takes_no_record_away(stills, tmp_path):
+    run(stills, tmp_path / "run")
+    before = tree(tmp_path / "run", "records", "stamps")
+    other = tmp_path / "other"
+    other.mkdir()
+    for seed in range(5):
+        still(other / f"{seed}.png", 50 + seed)
+    with pytest.raises(ConfigError, match=r"5 records of another dataset .*on_change=new"):
+        run(other, tmp_path / "run")
+    assert tree(tmp_path / "run", "records", "stamps") == before
+    assert run(other, tmp_path / "run", "on_change=new").items["new"] == 5
+    assert run(stills, tmp_path / "run").items["new"] == 0
 
 
 def test_what_only_touches_exports_is_no_other_fingerprint(stills, tmp_path):

@@ -9,6 +9,7 @@ from annotate.config.settings import AnnotateCommand
 from annotate.runner.command import run_command
 from annotate.runner.job import annotate_dataset
 from annotate.runner.summary import table
+from annotate.runner.terminal import say
 
 
 def main() -> None:
@@ -21,8 +22,8 @@ def _annotate(argv: list[str]) -> int:
     result = annotate_dataset(settings)
     print(table(result))
     if settings.contact_sheet and settings.shard is None:
-        print(f"look at: {result.run}/contact_sheet.png")
-    print(f"run: {result.run}")
+        say(f"look at: {result.run}/contact_sheet.png")
+    say(f"run: {result.run}")
     return result.exit_code
 
 

@@ -6,9 +6,12 @@ import sys
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ExportCommand, folders
+from annotate.errors import ConfigError
 from annotate.record.run_folder import Run
 from annotate.runner.command import DONE, run_command
 from annotate.runner.exports import export_run, make_exporters
+from annotate.runner.summary import exported, what_is_missing
+from annotate.runner.terminal import say
 
 
 def main() -> None:
@@ -20,13 +23,18 @@ def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
     exporters = make_exporters(command)
     with Run.open(*folders(command.run)).held() as run:
-        exports = export_run(run, exporters, command)
+        missing = what_is_missing(run.path, *run.others)
+        if missing and not command.partial:
+            raise ConfigError(
+                f"{missing}; finish it with the command that began it, or export what is there "
+                "with partial=true (into exports/<format>-partial)"
+            )
+        exports = export_run(run, exporters, command, suffix="-partial" if missing else "")
         run.push("exports")
     for export in exports:
-        print(
-            f"{export['format']}: {export['instances']} instances on {export['images']} images "
-            f"-> {export['path']}"
-        )
+        say(exported(export))
+    if missing:
+        say(f"partial: {missing}")
     return DONE
 
 

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from annotate.config.settings import ExportSettings
-from annotate.errors import StorageError
+from annotate.errors import ConfigError, StorageError
 from annotate.record.run_folder import Run
 from annotate.store import atomic
+from exporters import earlier
 from exporters.pictures import Layout, Picture, Pictures
 
 __all__ = ["ExportSummary", "Exporter", "Layout", "Picture", "Pictures"]
@@ -73,7 +74,8 @@ class Exporter(ABC):
 
         Instances with a score of `threshold` (0..1) or more are exported, unless their class has
         its own; `only` is all | reviewed | accepted. Raises StorageError when the disk refuses or
-        when not one picture of the dataset is left; an earlier export then stays as it was.
+        when not one picture of the dataset is left, ConfigError when nobody decided what `only`
+        asks for; an earlier export then stays as it was. What people changed in it is kept beside.
         """
         folder = run.path / "exports" / name
         with _replacing(folder) as unfinished:
@@ -93,9 +95,18 @@ class Exporter(ABC):
                     f"{run.root}: none of the run's {lost} pictures is there any "
                     "more as it was; bring the dataset back, or export with export.media=none"
                 )
+            if not tally.images and only != "all":
+                raise ConfigError(
+                    f"only={only}: nothing in {run.shown()} was {only} yet; decide it with "
+                    f"`annotate review run={run.shown()}`, or export with only=all"
+                )
         for reason in ("missing", "changed", "unreadable"):
             if count := tally.left_out[reason]:
                 LOGGER.warning("%s: left out %d pictures whose files are %s", name, count, reason)
+        if count := tally.left_out["in no folder of a set"]:
+            LOGGER.warning("%s: left out %d pictures in no folder of a set", name, count)
+        if tally.images and (none := [s for s in pictures.splits if not tally.images[s]]):
+            LOGGER.warning("%s: no picture that is exported is in %s", name, " or ".join(none))
         return ExportSummary(
             format=name,
             path=folder if run.working_copy is None else run.shown(f"exports/{name}"),
@@ -110,13 +121,25 @@ class Exporter(ABC):
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `folder` when all went well, and goes otherwise."""
-    atomic.clean(folder.parent, [folder.name])  # of an export that was killed
+    """An empty folder that takes the place of `folder` when all went well, and goes otherwise.
+
+    An earlier one in which people changed something is kept beside it.
+    """
+    atomic.restore(folder)  # of an export that was killed
+    atomic.clean(folder.parent, [folder.name])
     written = atomic.unfinished(folder)
     try:
         written.mkdir(parents=True)
         yield written
-        atomic.publish_folder(written, folder)
+        keep = None
+        if changed := earlier.changes(folder):
+            keep = earlier.place_beside(folder)
+            LOGGER.warning(
+                "%s: %d files of the earlier export are not as they were written, such as %s; "
+                "it is kept as %s", folder, len(changed), changed[0], keep.name,
+            )  # fmt: skip
+        atomic.publish_folder(written, folder, keep)
+        earlier.note(folder)
     except OSError as error:
         raise StorageError(
             f"{folder}: cannot write the export ({error.strerror or error})"

@@ -1,11 +1,15 @@
-"""COCO instances: `instances.json` beside `images/`, or `instances_<split>.json` for each split.
+"""COCO instances: `annotations/instances_<split>.json` beside `images/`; `default` has no split.
 
 Frames of videos have `video_id` and `frame_index`, their annotations `track_id`, and the file lists
-its `videos`; an export without videos has none of these.
+its `videos`; an export without videos has none of these. `source` tells the file of the dataset.
 
-`file_name` is always relative to `images/`, with a split as well (`train/a.jpg`): one image root
-serves every file, and joining root and `file_name` is what torchvision, detectron2, MMDetection and
+`file_name` is relative to `images/` whatever the split: one image root serves every file, and
+joining root and `file_name` is what torchvision, detectron2, MMDetection, supervision and
 Ultralytics' converter do. Ids count over all splits, so that the files can be merged again.
+
+What is more than COCO stands beside and under `attributes`, where Datumaro and CVAT look for it. No
+key is one that a reader has another use for: FiftyOne reserves `instance_id`, and MMDetection takes
+`frame_id` for a number.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from pydantic import FiniteFloat
 from annotate.data.checks import within
 from annotate.data.types import FrameRecord, Instance
 from exporters.base import Exporter
-from exporters.pictures import Picture, Pictures
+from exporters.pictures import Layout, Picture, Pictures
 from exporters.polygons import coco_polygons
 
 
@@ -34,6 +38,8 @@ class Coco(Exporter):
 
     `tolerance` is how far a polygon may leave the mask's edge, in px.
     """
+
+    layout = Layout(by_split=False)
 
     def __init__(
         self,
@@ -44,13 +50,16 @@ class Coco(Exporter):
         self.masks, self.tolerance = masks, tolerance
 
     def write(self, pictures: Pictures, folder: Path) -> Mapping[str, int]:
-        """Write `instances.json`, or one for each split; memory does not grow with the run."""
+        """Write a json for each split; memory does not grow with the run."""
+        (folder / "annotations").mkdir()
         images = annotations = 0
         video_ids: dict[str, int] = {}
         names = pictures.classes.names
         with ExitStack() as stack:
             documents = {
-                split: stack.enter_context(_document(folder / _file_name(split), names))
+                split: stack.enter_context(
+                    _document(folder / "annotations" / _file_name(split), names)
+                )
                 for split in pictures.splits or ("",)
             }
             for picture in pictures:
@@ -62,10 +71,7 @@ class Coco(Exporter):
                 document.images.add(image)
                 for instance in picture.instances:
                     annotations += 1
-                    annotation = self._annotation(instance, annotations, images)
-                    if picture.record.media == "video":
-                        annotation["track_id"] = instance.track_id
-                    document.annotations.add(annotation)
+                    document.annotations.add(self._annotation(instance, annotations, images))
         return {}
 
     def _annotation(self, instance: Instance, annotation_id: int, image_id: int) -> dict[str, Any]:
@@ -75,6 +81,13 @@ class Coco(Exporter):
             segmentation: Any = rle
         else:
             segmentation = coco_polygons(instance.mask, self.tolerance)
+        said: dict[str, Any] = {
+            "score": instance.score,
+            "mask_score": instance.mask_score,
+            "phrase": instance.phrase,
+        }
+        if instance.track_id:
+            said["track_id"] = instance.track_id
         return {
             "id": annotation_id,
             "image_id": image_id,
@@ -83,10 +96,8 @@ class Coco(Exporter):
             "area": int(cast(Any, coco_mask.area(rle))),
             "bbox": [int(v) for v in cast(Any, coco_mask.toBbox(rle))],
             "iscrowd": 0,
-            "score": instance.score,
-            "mask_score": instance.mask_score,
-            "phrase": instance.phrase,
-            "instance_id": instance.instance_id,
+            **said,
+            "attributes": {"instance": instance.instance_id, **said},
         }
 
 
@@ -142,7 +153,7 @@ def _image(picture: Picture, image_id: int) -> dict[str, Any]:
         "file_name": picture.name,
         "width": record.width,
         "height": record.height,
-        "frame_id": record.frame_id,
+        "source": picture.source,
     }
 
 
@@ -164,8 +175,9 @@ def _place_in_video(
 
 
 def _file_name(split: str) -> str:
-    return f"instances_{split}.json" if split else "instances.json"
+    return f"instances_{split or 'default'}.json"
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # pycocotools reads with the system's encoding, which need not be UTF-8.
+    return json.dumps(value, separators=(",", ":"))

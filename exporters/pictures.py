@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from annotate.config.settings import ExportSettings
 from annotate.data.names import frame_name, plan_names
 from annotate.data.selection import Selection, Tally, kept_instances
-from annotate.data.splits import group_of, split_of
+from annotate.data.splits import split_items
 from annotate.data.types import ClassList, FrameRecord, Instance, Item
 from annotate.decode.download import at_hand
+from annotate.discover.files import numbered_images
 from annotate.errors import MediaError
 from annotate.record.resume import changed_items
 from annotate.record.run_folder import Run
@@ -24,7 +25,8 @@ class Layout:
     """How a format lays out its pictures."""
 
     labelled: bool = False  # each picture has a label file of the same stem
-    unsplit: str = ""  # the folder below images/ that holds everything when there is no split
+    by_split: bool = True  # each set of a split has a folder of its own below images/
+    unsplit: str = ""  # that folder when there is no split
     min_side_px: int = 1  # smaller pictures are refused by the format's readers
 
 
@@ -35,7 +37,8 @@ class Picture:
     record: FrameRecord
     instances: tuple[Instance, ...]
     split: str  # "" without a split
-    name: str  # below images/, the split's folder included
+    name: str  # below images/
+    source: str  # its file, below the dataset's root; of a frame of a video, the video's
 
 
 class Pictures:
@@ -46,7 +49,6 @@ class Pictures:
     """
 
     classes: ClassList  # an instance's `class_id` is an index into it
-    shares: Mapping[str, float]  # of the pictures, by split; empty without a split
     images_dir: Path  # `images_dir / picture.name` is the picture's file, if media are staged
     tally: Tally  # what was taken and what was left out, so far
 
@@ -61,18 +63,19 @@ class Pictures:
         settings: ExportSettings,
     ) -> None:
         self.classes = run.classes
-        self.shares = settings.split or {}
         self.images_dir = images_dir
         self.tally = Tally()
         self._run, self._layout, self._settings = run, layout, settings
         self._threshold, self._only = threshold, only
-        self._names: dict[str, str] = {}  # below images/, by item
+        self._items = run.items_with_pictures()
+        self._splits = split_items(self._items, settings.split, settings.split_seed)
+        self._names = self._planned_names()  # below images/, by item
         self._begun = False
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The names of the splits, as they were asked for; none without a split."""
-        return tuple(self.shares)
+        """The names of the sets, as they were asked for; none without a split."""
+        return self._splits.names
 
     def __iter__(self) -> Iterator[Picture]:
         if self._begun:
@@ -82,28 +85,33 @@ class Pictures:
 
     def _pictures(self) -> Iterator[Picture]:
         run, tally = self._run, self.tally
-        self._names = self._planned_names()
         selection = Selection(run.decisions(), run.classes, self._only, tally)
         changed = changed_items(run)
+        planned = set(self._items)
         for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
             if item in changed:  # its labels are of another picture
                 tally.left_out["changed"] += sum(1 for _ in rows)
                 continue
+            split = self._splits.of(item)
+            if split is None and (item, media) in planned:
+                tally.left_out["in no folder of a set"] += sum(1 for _ in rows)
+                continue
+            source = run.source(item, media)
+            naming = _Naming(self._folder(split or ""), self._names.get(item), _files(source))
             staged = _staged(
-                run.source(item, media),
+                source,
                 self._chosen(rows, selection),
-                lambda record: self.images_dir / self._placed(record)[1],
+                lambda record, naming=naming: self.images_dir / naming.name(record),  # type: ignore[misc]
                 how=self._settings.media,
             )
             for record, reason in staged:
                 if reason:
                     tally.left_out[reason] += 1
                     continue
-                split, name = self._placed(record)
                 kept = tuple(kept_instances(record, run.classes, self._threshold, tally))
-                tally.images[split] += 1
+                tally.images[split or ""] += 1
                 tally.instances.update(i.class_id for i in kept)
-                yield Picture(record, kept, split, name)
+                yield Picture(record, kept, split or "", naming.name(record), naming.source(record))
 
     def _planned_names(self) -> dict[str, str]:
         """Staged names by item; without staging, COCO keeps the names the dataset has."""
@@ -111,19 +119,15 @@ class Pictures:
         if self._settings.media == "none" and not labelled:
             return {}
         names: dict[str, list[str]] = {"image": [], "video": []}
-        for item, media in self._run.items_with_pictures():
+        for item, media in self._items:
             names[media].append(item)
         return plan_names(
             names["image"], names["video"], labelled=labelled, suffix_for=staged_suffix
         )
 
-    def _placed(self, record: FrameRecord) -> tuple[str, str]:
-        """The split of a picture, and its name below images/."""
-        split = split_of(group_of(record), self.shares, self._settings.split_seed)
-        name = self._names.get(record.item, record.item)
-        if record.media == "video":
-            name = frame_name(name, record.frame_index)
-        return split, "/".join(filter(None, (split or self._layout.unsplit, name)))
+    def _folder(self, split: str) -> str:
+        """The folder below images/ that a set's pictures lie in."""
+        return (split or self._layout.unsplit) if self._layout.by_split else ""
 
     def _chosen(self, rows: Iterable[FrameRecord], selection: Selection) -> Iterator[FrameRecord]:
         """The records of one item that have a picture for this export."""
@@ -142,6 +146,47 @@ class Pictures:
                 continue
             if (taken := selection.take(record)) is not None:
                 yield taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Naming:
+    """How the pictures of one item are called."""
+
+    folder: str  # below images/
+    planned: str | None  # the item's name there, or its folder's; None: as in the dataset
+    files: tuple[str, ...] | None  # names of the frames of a folder, in their order
+
+    def name(self, record: FrameRecord) -> str:
+        """Of a picture, below images/."""
+        if record.media == "image":
+            name = record.item if self.planned is None else self.planned
+        elif (file := self._file(record)) is None:
+            name = frame_name(self.planned or record.item, record.frame_index)
+        elif self.planned is None:
+            name = f"{record.item}/{file}"
+        else:
+            suffix = staged_suffix(PurePosixPath(file).suffix)
+            name = frame_name(self.planned, record.frame_index, suffix)
+        return "/".join(filter(None, (self.folder, name)))
+
+    def source(self, record: FrameRecord) -> str:
+        """The file a picture comes from."""
+        file = self._file(record)
+        return record.item if file is None else f"{record.item}/{file}"
+
+    def _file(self, record: FrameRecord) -> str | None:
+        known = self.files is not None and record.frame_index < len(self.files)
+        return self.files[record.frame_index] if self.files is not None and known else None
+
+
+def _files(item: Item) -> tuple[str, ...] | None:
+    """The names of a folder's frames; None where an item is no folder on this machine."""
+    if item.media == "image" or item.remote is not None:
+        return None
+    try:
+        return tuple(p.name for p in numbered_images(item.path)) if item.path.is_dir() else None
+    except OSError:
+        return None
 
 
 def _staged(item: Item, records: Iterator[FrameRecord], target: Target, *, how: Staging) -> Staged:

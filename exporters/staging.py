@@ -9,7 +9,10 @@ A JPEG that does not end with its end marker is copied, never linked: Ultralytic
 files when it scans a dataset, older releases by writing through the link into the original.
 
 Frames of a video file are decoded once more, in one pass, and written as JPEG at quality 95. Frames
-of a folder are treated as stills; those that are no JPEG are written as one, to carry its name.
+of a folder are treated as stills, each under its own suffix.
+
+A link is a hard link: it is a file like any other for whoever reads, moves or packs the export. On
+another file system, where there is none, pictures are copied.
 """
 
 from __future__ import annotations
@@ -91,13 +94,7 @@ def _stage_numbered(
             yield record, "missing"
             continue
         path = paths[record.frame_index]
-        if ENCODINGS[staged_suffix(path.suffix).lower()] is _JPEG:
-            yield record, stage_still(path, target(record), size_wh=size_wh, how=how)
-            continue
-        try:
-            yield record, _write_frame(read_image(path), target(record), size_wh)
-        except MediaError:
-            yield record, _why(path)
+        yield record, stage_still(path, target(record), size_wh=size_wh, how=how)
 
 
 def _stage_decoded(
@@ -178,9 +175,9 @@ def _ends_with(path: Path, end: bytes) -> bool:
 
 
 def _linked(source: Path, target: Path) -> bool:
-    """Whether a link could be made; some file systems and Windows accounts have none."""
+    """Whether a link could be made; not from another file system, nor on every one."""
     try:
-        target.symlink_to(source.absolute())
+        os.link(source.resolve(), target)  # of what a link in the dataset leads to
     except (OSError, NotImplementedError):
         return False
     return True

@@ -44,17 +44,15 @@ class YoloSeg(Exporter):
         for split in splits:
             (pictures.images_dir / split).mkdir(parents=True)
             (folder / "labels" / split).mkdir(parents=True)
-        taken: set[str] = set()
         tracked = 0
         for picture in pictures:
             label = folder / "labels" / PurePosixPath(picture.name).with_suffix(".txt")
             label.parent.mkdir(parents=True, exist_ok=True)
             with label.open("w", encoding="ascii", newline="\n") as file:
                 file.writelines(_line(i, self.tolerance) for i in picture.instances)
-            taken.add(picture.split or UNSPLIT)
             tracked += sum(i.track_id > 0 for i in picture.instances)
-        filled = [s for s in splits if s in taken] or list(splits)
-        data = _data_yaml(pictures.classes.names, filled, pictures.shares)
+        counts = {s: pictures.tally.images[s if pictures.splits else ""] for s in splits}
+        data = _data_yaml(pictures.classes.names, counts, asked=bool(pictures.splits))
         text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
         (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
         return {"track id": tracked} if tracked else {}
@@ -66,9 +64,13 @@ def _line(instance: Instance, tolerance_px: float) -> str:
     return " ".join([str(instance.class_id), *(f"{v:.6f}" for v in ring.ravel())]) + "\n"
 
 
-def _data_yaml(names: list[str], filled: list[str], asked: Mapping[str, float]) -> dict[str, Any]:
-    """Ultralytics wants `train` and `val`, and refuses an empty one; others only by its names."""
-    largest = max(filled, key=lambda s: (asked.get(s, 0), s))
+def _data_yaml(names: list[str], images: Mapping[str, int], *, asked: bool) -> dict[str, Any]:
+    """Ultralytics wants `train` and `val`, and refuses an empty one; others only by its names.
+
+    `images` are counted by set; `asked` is whether a split was asked for.
+    """
+    filled = [s for s, count in images.items() if count] or list(images)
+    largest = max(filled, key=lambda s: (images[s], s))
     sets: dict[str, str] = {}
     for key in ("train", "val", "test"):
         if key in filled:

@@ -26,6 +26,8 @@ from annotate.evaluate.evaluation import evaluate
 from annotate.evaluate.truth import read_truth
 from annotate.record.run_folder import Run
 from annotate.runner.exports import export_run, make_exporters
+from tests.exporters.runs import COCO as COCO_FILE
+from tests.exporters.runs import frame_ids
 
 
 def figures(run: Path, truth: Path, threshold: float) -> Iterator[tuple[str, float, float]]:
@@ -56,7 +58,9 @@ def exported(run: Path, threshold: float) -> dict:
     more = [f"threshold={threshold}", "export=[coco]", "coco.masks=rle", "export.media=none"]
     command = typed(compose([f"run={run}", *more], "export"), ExportCommand)
     export_run(Run.open(run), make_exporters(command), command)
-    return json.loads((run / "exports/coco/instances.json").read_text())
+    document = json.loads((run / "exports/coco" / COCO_FILE).read_text())
+    ids = frame_ids(document)
+    return document | {"images": [i | {"frame_id": ids[i["id"]]} for i in document["images"]]}
 
 
 def pycocotools(ours: dict, truth: Path, kind: str, folder: Path) -> list[float]:

@@ -28,8 +28,8 @@ def still(path: Path, seed: int) -> Path:
 
 
 def tree(folder: Path, *parts: str) -> dict[str, bytes]:
-    """Every file below some folders of a run, links as what they lead to."""
-    paths = (p for part in parts for p in sorted((folder / part).rglob("*")) if p.is_file())
+    """Every file below some folders of a run, but for notes, which are hidden."""
+    paths = (p for part in parts for p in sorted((folder / part).rglob("[!.]*")) if p.is_file())
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
 
 

@@ -71,7 +71,7 @@ def test_a_strangers_models_and_format_make_a_dataset(done, place):
     lines = (place / "run/exports/boxes_csv/boxes.csv").read_text().splitlines()
     assert lines[0] == "picture,class,score,x0,y0,x1,y1"
     assert lines[1].startswith("two.png,red,1.0000,20.0,30.0,60.0,80.0")
-    coco = json.loads((place / "run/exports/coco/instances.json").read_text())
+    coco = json.loads((place / "run/exports/coco/annotations/instances_default.json").read_text())
     assert len(coco["annotations"]) == 2
 
 

@@ -27,7 +27,7 @@ def test_it_annotates_from_another_directory(site, demo, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run/exports/coco/instances.json").is_file()
+    assert (tmp_path / "run/exports/coco/annotations/instances_default.json").is_file()
     reported = subprocess.run(
         [sys.executable, "-c", code.format("report.__main__"), str(site), "run=run"],
         cwd=tmp_path, capture_output=True, text=True, timeout=200,

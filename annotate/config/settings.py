@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotate.config.target import Target
 from annotate.data.checks import within
-from annotate.data.splits import check_shares
+from annotate.data.splits import check_split
 from annotate.errors import ConfigError
 
 Share = Annotated[float, within(0, 1)]
@@ -118,13 +118,13 @@ class ExportSettings:
     """What every format shares; see conf/export/default.yaml."""
 
     formats: list[str]
-    split: dict[str, float] | None  # shares by name that sum to 1
+    split: dict[str, float] | Literal["folders"] | None  # shares by name that sum to 1
     split_seed: int
     frames_stride: AtLeast1
     media: Media
 
     def __post_init__(self) -> None:
-        check_shares(self.split or {})
+        check_split(self.split)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +150,7 @@ class ExportCommand:
     run: Any
     threshold: Share
     only: Only
+    partial: bool
     export: ExportSettings
     formats: Mapping[str, Target]  # those that the config knows, by name
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import PurePosixPath
 
 MAX_NAME_BYTES = 255  # per folder or file name, on every common file system
-ANY_FRAME = "000000.jpg"  # stands for every frame of a video while names are found
+FRAME_SUFFIX = ".jpg"  # of what is decoded from a video
+ANY_FRAME = f"000000{FRAME_SUFFIX}"  # stands for every frame of a video while names are found
 UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")  # ends lines, or means a folder
 
 
-def frame_name(folder: str, frame_index: int) -> str:
+def frame_name(folder: str, frame_index: int, suffix: str = FRAME_SUFFIX) -> str:
     """The path of one frame below `images/`, in the folder that `plan_names` gave its video."""
-    return f"{folder}/{frame_index:06d}.jpg"
+    return f"{folder}/{frame_index:06d}{suffix}"
 
 
 def plan_names(
@@ -29,11 +30,11 @@ def plan_names(
     """Each still's path below `images/` and each video's folder, unique whatever they are called.
 
     An item keeps its relative name if it can. If not, it is tried with its suffix in its stem
-    (`a.png` -> `a_png.png`), then with a hash. `labelled` asks for what the YOLO layout needs as
-    well: names unique without their suffix, because `a.jpg` and `a.png` would share `a.txt`, and
-    without regard to case or Unicode form, because some systems have none. A video's folder is
-    named as the video is, and holds nothing but its frames. `suffix_for` tells a still's suffix
-    from its item's.
+    (`a.png` -> `a_png.png`), then with a hash. Names are unique without their suffix, because
+    `a.jpg` and `a.png` would share `a.txt`, and readers of COCO take them for one picture; and
+    without regard to case or Unicode form, because some systems have none. `labelled` asks for what
+    the YOLO layout needs as well. A video's folder is named as the video is, and holds nothing but
+    its frames. `suffix_for` tells a still's suffix from its item's.
     """
     videos = set(videos)
     waiting = sorted({*stills, *videos})
@@ -45,27 +46,27 @@ def plan_names(
         item: path if item in videos else _with_suffix_in_stem(item, path)
         for item, path in plain.items()
     }
-    reserved = {_key(plain[item].parent.as_posix(), labelled) for item in videos}
-    folders = {_key(f.as_posix(), labelled) for p in plain.values() for f in p.parents}
+    reserved = {_key(plain[item].parent.as_posix()) for item in videos}
+    folders = {_key(f.as_posix()) for p in plain.values() for f in p.parents}
     names: dict[str, str] = {}
     taken: set[str] = set()
     for spelled in (plain, with_suffix):
         wanted = {item: spelled[item] for item in waiting}
-        crowd = Counter(_image_key(path, labelled) for path in wanted.values())
+        crowd = Counter(_image_key(path) for path in wanted.values())
         for item, path in wanted.items():
-            key = _image_key(path, labelled)
-            intrudes = item not in videos and _key(path.parent.as_posix(), labelled) in reserved
+            key = _image_key(path)
+            intrudes = item not in videos and _key(path.parent.as_posix()) in reserved
             free = crowd[key] == 1 and _is_free(path, taken, folders, labelled)
             if free and not intrudes and _is_usable(path):
                 names[item] = path.as_posix()
-        taken.update(_image_key(wanted[item], labelled) for item in waiting if item in names)
+        taken.update(_image_key(wanted[item]) for item in waiting if item in names)
         waiting = [item for item in waiting if item not in names]
     for item in waiting:
         salt = 0
         while not _is_free(path := _hashed(item, salt, ending[item]), taken, folders, labelled):
             salt += 1
         names[item] = path.as_posix()
-        taken.add(_image_key(path, labelled))
+        taken.add(_image_key(path))
     return {
         item: name.removesuffix(f"/{ANY_FRAME}") if item in videos else name
         for item, name in names.items()
@@ -109,14 +110,14 @@ def _is_usable(path: PurePosixPath) -> bool:
 def _is_free(path: PurePosixPath, taken: set[str], folders: set[str], labelled: bool) -> bool:
     """Whether neither the picture nor its label file would take another's place, or a folder's."""
     spots = [path, path.with_suffix(".txt")] if labelled else [path]
-    return _image_key(path, labelled) not in taken and not any(
-        _key(spot.as_posix(), labelled) in folders for spot in spots
+    return _image_key(path) not in taken and not any(
+        _key(spot.as_posix()) in folders for spot in spots
     )
 
 
-def _image_key(path: PurePosixPath, labelled: bool) -> str:
-    return _key((path.with_suffix("") if labelled else path).as_posix(), labelled)
+def _image_key(path: PurePosixPath) -> str:
+    return _key(path.with_suffix("").as_posix())
 
 
-def _key(name: str, labelled: bool) -> str:
-    return unicodedata.normalize("NFC", name).casefold() if labelled else name
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

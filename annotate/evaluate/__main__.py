@@ -10,8 +10,10 @@ from annotate.config.settings import EvaluateCommand, folders
 from annotate.evaluate import thresholds
 from annotate.evaluate.evaluation import evaluate, table
 from annotate.evaluate.truth import read_mapping, read_truth
+from annotate.record.resume import unchanged
 from annotate.record.run_folder import Run
 from annotate.runner.command import run_command
+from annotate.runner.terminal import say
 from annotate.store import atomic
 
 
@@ -22,7 +24,7 @@ def main() -> None:
 
 def _evaluate(argv: list[str]) -> int:
     command = typed(compose(argv, "evaluate"), EvaluateCommand)
-    run = Run.open(*folders(command.run))
+    run = unchanged(Run.open(*folders(command.run)))
     mapping = read_mapping(Path(command.mapping)) if command.mapping else None
     truth = read_truth(command.truth, threshold=command.threshold, mapping=mapping)
     suggestion = (command.beta, command.folds) if command.suggest else None
@@ -33,7 +35,7 @@ def _evaluate(argv: list[str]) -> int:
     if command.suggest and result.suggested is not None:
         text = thresholds.as_prompts(run.classes, result.suggested)
         atomic.write_text(Path(command.suggest), text)
-        print(f"class list with these thresholds: {command.suggest}")
+        say(f"class list with these thresholds: {command.suggest}")
     return 0
 
 

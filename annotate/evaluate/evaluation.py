@@ -12,6 +12,7 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
+from annotate.data.printable import printable
 from annotate.data.selection import kept_instances
 from annotate.data.types import FrameRecord
 from annotate.errors import ConfigError
@@ -237,7 +238,7 @@ def table(result: Evaluation) -> str:
                 f"fewer than {thresholds.LEAST_OBJECTS} objects in the truth, or none found: "
                 + ", ".join(few)
             )
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _row(name: str, width: int, precision: Mapping[str, AveragePrecision], counted: Rates) -> str:

@@ -12,6 +12,7 @@ from annotate.errors import ConfigError, WeightsError
 from annotate.ground.base import Grounder
 from annotate.models.hub import EMBEDDED, Source, fetch
 from annotate.runner.command import DONE, REFUSED, run_command
+from annotate.runner.terminal import complain
 from annotate.segment.base import Segmenter
 
 PRESETS = ("tiny", "fast", "balanced", "best")
@@ -125,7 +126,7 @@ def _report(model: Grounder | Segmenter) -> None:
 
 def _complain(error: WeightsError) -> int:
     """Both models are checked, so a first failure does not end the command."""
-    print(f"error: {error}", file=sys.stderr)
+    complain(f"error: {error}")
     return REFUSED
 
 

@@ -1,6 +1,6 @@
 """Records that are made anew: set aside as a run folder of their own until those are written.
 
-replaced/1/  config.yaml  classes.yaml  weights.yaml  records/  stamps/  unfinished/
+replaced/1/  config.yaml  classes.yaml  weights.yaml  summary.json  records/  stamps/  unfinished/
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from annotate.store import atomic
 
 log = logging.getLogger(__name__)
 
-SAID = ("config.yaml", "classes.yaml", "weights.yaml")
+SAID = ("config.yaml", "classes.yaml", "weights.yaml", "summary*.json")
 
 
 def set_aside(run: Run) -> None:
@@ -30,9 +30,8 @@ def set_aside(run: Run) -> None:
     place = run.path / "replaced" / str(number)
     try:
         place.mkdir(parents=True)
-        for name in SAID:
-            if (run.path / name).is_file():
-                shutil.copy2(run.path / name, place / name)
+        for path in (path for said in SAID for path in run.path.glob(said)):
+            shutil.copy2(path, place / path.name)
         # Records last: as long as they are in place, the run knows that they were made otherwise.
         for folder in (run.unfinished_dir, run.stamps_dir, run.records_dir):
             if folder.exists():

@@ -128,6 +128,20 @@ def refuse_another_dataset(folder: Path, found: Dataset) -> None:
         )
 
 
+def unchanged(run: Run) -> Run:
+    """A run as it is read beside its pictures: without records of files that are others now.
+
+    How many these are is said. To be used wherever records and pictures, or truth, meet.
+    """
+    changed = changed_items(run)
+    if changed:
+        log.warning(
+            "%d items are left out, such as %s: their files have changed since they were "
+            "annotated; repeat the command that annotated them", len(changed), min(changed),
+        )  # fmt: skip
+    return replace(run, hidden=run.hidden | changed)
+
+
 def changed_items(run: Run) -> frozenset[str]:
     """Recorded items whose files, which are on this machine, are others now."""
     if isinstance(run.root, str):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.dataset as pads
 import yaml
 
@@ -36,6 +37,7 @@ class Run:
     classes: ClassList
     others: tuple[Path, ...] = ()  # run folders whose records belong to it as well
     working_copy: WorkingCopy | None = None  # where `path` is a copy of a run folder on a store
+    hidden: frozenset[str] = frozenset()  # items that are passed over when records are read
 
     @classmethod
     def open(cls, path: Path | str, *others: Path | str) -> Run:
@@ -244,11 +246,13 @@ class Run:
 
     def frames(self) -> Iterator[FrameRecord]:
         """Every record ordered by item and frame index, streamed; masks decode on demand."""
-        return parquet.read_records(*self._records_dirs())
+        records = parquet.read_records(*self._records_dirs())
+        return (r for r in records if r.item not in self.hidden) if self.hidden else records
 
     def some_frames(self, frame_ids: Collection[str]) -> list[FrameRecord]:
         """The records of some frames, in the same order; all of them in memory."""
-        return parquet.read_frames(frame_ids, *self._records_dirs())
+        found = parquet.read_frames(frame_ids, *self._records_dirs())
+        return [record for record in found if record.item not in self.hidden]
 
     def decisions(self) -> Decisions:
         """What people decided about the records; `frames` gives these as they were made."""
@@ -273,7 +277,10 @@ class Run:
 
     def table(self) -> pads.Dataset:
         """The records as a pyarrow dataset."""
-        return parquet.dataset(*self._records_dirs())
+        table = parquet.dataset(*self._records_dirs())
+        if not self.hidden:
+            return table
+        return table.filter(~pads.field("item").isin(pa.array(sorted(self.hidden), pa.string())))
 
     def _records_dirs(self) -> list[Path]:
         return [self.records_dir, *(other / "records" for other in self.others)]

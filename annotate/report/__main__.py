@@ -8,9 +8,11 @@ from pathlib import Path
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ReportCommand, folders
 from annotate.evaluate import uncertainty
+from annotate.record.resume import unchanged
 from annotate.record.run_folder import Run
 from annotate.report import drift, facts, page, pictures
 from annotate.runner.command import run_command
+from annotate.runner.terminal import say
 from annotate.store import atomic
 
 
@@ -27,8 +29,7 @@ def write_report(run: Run, asked: ReportCommand) -> Path:
     earlier = Run.open(*folders(asked.against)) if asked.against else None
     uncertainty.write(run, asked.threshold, near_duplicates=asked.near_duplicates)
     table = uncertainty.read(run)
-    split = asked.export.split or {}
-    said = facts.gather(run, asked.threshold, table, split, asked.export.split_seed)
+    said = facts.gather(run, asked.threshold, table, asked.export.split, asked.export.split_seed)
     sheets = pictures.draw(run, asked.threshold, table, tiles=asked.tiles, crops=asked.crops)
     changes = drift.compare(run, earlier, asked.threshold) if earlier else None
     path = run.path / "report.html"
@@ -39,8 +40,8 @@ def write_report(run: Run, asked: ReportCommand) -> Path:
 
 def _report(argv: list[str]) -> int:
     asked = typed(compose(argv, "report"), ReportCommand)
-    run = Run.open(*folders(asked.run))
-    print(f"report: {run.shown(write_report(run, asked).name)}")
+    run = unchanged(Run.open(*folders(asked.run)))
+    say(f"report: {run.shown(write_report(run, asked).name)}")
     return 0
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from annotate.data.splits import group_name, split_of
+from annotate.data.splits import Split, Splits, split_items
 from annotate.evaluate import uncertainty
 from annotate.record.run_folder import Run
 from annotate.report.overlay import class_colours
@@ -88,9 +88,9 @@ class Facts:
 class _Tally:
     """Adds up batches of records."""
 
-    def __init__(self, run: Run, threshold: float, split: Mapping[str, float], seed: int) -> None:
+    def __init__(self, run: Run, threshold: float, splits: Splits) -> None:
         self._specs = run.classes.classes
-        self._split, self._seed = split, seed
+        self._splits = splits
         n = len(self._specs)
         self.limits = np.array(run.classes.thresholds(threshold), np.float32)
         self.recorded, self.kept = np.zeros(n, int), np.zeros(n, int)
@@ -133,8 +133,8 @@ class _Tally:
             class_ids.tolist(), flat.field("phrase").to_pylist(), kept.tolist(), strict=True
         ):
             self.phrases[class_id, phrase, is_kept] += 1
-        if self._split:
-            self._count_splits(items, media, ~failed, parent[kept], class_ids[kept])
+        if self._splits.names:
+            self._count_splits(items, ~failed, parent[kept], class_ids[kept])
         self._count_tracks(batch, items, media, flat, parent, kept)
 
     def _count_instances(self, class_ids: Ints, scores: Any, kept: Any) -> None:
@@ -144,13 +144,8 @@ class _Tally:
         column = np.clip(np.searchsorted(SCORE_EDGES, scores, "right") - 1, 0, len(SCORE_EDGES) - 2)
         np.add.at(self.scores, (class_ids, column), 1)
 
-    def _count_splits(
-        self, items: list[str], media: list[str], ok: Any, parent: Ints, class_ids: Ints
-    ) -> None:
-        names = [
-            split_of(group_name(item, kind), self._split, self._seed)
-            for item, kind in zip(items, media, strict=True)
-        ]
+    def _count_splits(self, items: list[str], ok: Any, parent: Ints, class_ids: Ints) -> None:
+        names = [self._splits.of(item) or "" for item in items]  # "": in none
         self.split_frames.update(name for name, fine in zip(names, ok, strict=True) if fine)
         self.split_kept.update(
             (names[row], class_id)
@@ -176,11 +171,10 @@ class _Tally:
             seen[1], seen[2] = min(seen[1], t), max(seen[2], t)
 
 
-def gather(
-    run: Run, threshold: float, signal_table: pa.Table, split: Mapping[str, float], seed: int
-) -> Facts:
+def gather(run: Run, threshold: float, signal_table: pa.Table, split: Split, seed: int) -> Facts:
     """Read the records' columns once; masks are not read. `split` as exports are cut by."""
-    tally = _Tally(run, threshold, split, seed)
+    splits = split_items(run.items_with_pictures(), split, seed)
+    tally = _Tally(run, threshold, splits)
     columns = ["item", "media", "frame_index", "width", "height", "status", "error", "instances"]
     for batch in run.table().to_batches(columns=columns):
         tally.add(batch)
@@ -210,11 +204,11 @@ def gather(
                 kept=int(tally.kept[n]),
                 frames=int(tally.frames_with[n]),
                 scores=tally.scores[n].tolist(),
-                splits={s: tally.split_kept[s, n] for s in sorted(split)},
+                splits={s: tally.split_kept[s, n] for s in sorted(splits.names)},
             )
             for n, (name, colour) in enumerate(zip(names, class_colours(run.classes), strict=True))
         ],
-        splits={s: tally.split_frames[s] for s in sorted(split)},
+        splits={s: tally.split_frames[s] for s in sorted(splits.names)},
         sizes=tally.sizes.tolist(),
         phrases=_phrases(run, tally.phrases),
         tracks=_tracks(tally, signal_table),

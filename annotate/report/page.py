@@ -8,7 +8,9 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from annotate.data.printable import printable
 from annotate.evaluate import uncertainty
 from annotate.report.drift import Drift
 from annotate.report.facts import LENGTH_EDGES, SCORE_EDGES, SIZE_EDGES, Facts
@@ -20,6 +22,7 @@ def render(facts: Facts, sheets: Sheets, drift: Drift | None) -> str:
     environment = Environment(
         loader=PackageLoader("annotate.report", "."),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -36,6 +39,11 @@ def render(facts: Facts, sheets: Sheets, drift: Drift | None) -> str:
     )
 
 
+def _shown(value: Any) -> Any:
+    """Text from names and files, which may hold what hides or turns around what it says."""
+    return printable(value) if type(value) is str else value  # Markup is ours
+
+
 def _share(value: Any) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
@@ -48,8 +56,8 @@ def _count(value: int) -> str:
     return f"{value:,}"
 
 
-def _yaml(value: Any) -> str:
-    return str(yaml.safe_dump(value, allow_unicode=True, sort_keys=False)).rstrip()
+def _yaml(value: Any) -> Markup:
+    return escape(yaml.safe_dump(value, allow_unicode=True, sort_keys=False).rstrip())
 
 
 def _between(edges: Any, unit: str) -> list[str]:

@@ -9,15 +9,17 @@ from contextlib import suppress
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ReviewCommand, folders
 from annotate.errors import ConfigError, StorageError
+from annotate.record.resume import unchanged
 from annotate.record.run_folder import Run
+from annotate.review import progress
 from annotate.review.app import LOOPBACK, open_app
 from annotate.review.build import build, root_here
 from annotate.review.dataset import DATABASE_ERRORS, ReviewDataset, connect
 from annotate.review.places import places
-from annotate.review.progress import report
 from annotate.review.pull import pull
 from annotate.runner import interrupt
 from annotate.runner.command import DONE, run_command
+from annotate.runner.terminal import say
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +36,11 @@ def _review(argv: list[str]) -> int:
     root_here(opened)
     try:
         connect()
-        with opened.held() as run:
+        with opened.held() as held:
+            run = unchanged(held)
             if command.action == "pull":
                 made = pull(run, command)
-                print(f"{len(made)} new decisions in {run.shown('reviews')}")
+                say(f"{len(made)} new decisions in {run.shown('reviews')}")
                 if command.repropagate:
                     from annotate.review.repropagate import carry_on  # which take torch
                     from annotate.runner.build import recorded_segmenter
@@ -46,7 +49,7 @@ def _review(argv: list[str]) -> int:
                         run, device=command.device, folders=composed.folders
                     )
                     carried = carry_on(run, segmenter, finishing)
-                    print(f"{carried} masks carried on; open to see them")
+                    say(f"{carried} masks carried on; open to see them")
                 datasets = [d for place in places(run, command) if (d := place.find()) is not None]
                 if not datasets:
                     raise ConfigError(
@@ -57,7 +60,8 @@ def _review(argv: list[str]) -> int:
                 datasets = build(run, command)
                 if not datasets:
                     raise ConfigError(f"run={run.shown()}: it has no annotated picture to review")
-            report(run, datasets)
+            for line in progress.lines(run, datasets):
+                say(line)
             run.push("reviews", "signals.parquet")
         if command.action == "open":
             _wait(datasets[0], command.port)
@@ -69,11 +73,11 @@ def _review(argv: list[str]) -> int:
 def _wait(dataset: ReviewDataset, port: int) -> None:
     """Show a dataset until Ctrl-C, which is how a review ends."""
     session = open_app(dataset, port=port)
-    print(f"the App is at http://{LOOPBACK}:{port} until Ctrl-C; then action=pull", flush=True)
+    say(f"the App is at http://{LOOPBACK}:{port} until Ctrl-C; then action=pull")
     interrupt.unwatch()
     with suppress(KeyboardInterrupt):
         session.wait(-1)
-    print("closing the App", flush=True)
+    say("closing the App")
 
 
 if __name__ == "__main__":

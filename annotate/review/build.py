@@ -12,7 +12,7 @@ from tqdm import tqdm
 from annotate.config.settings import ReviewCommand
 from annotate.data.decisions import Applied
 from annotate.data.selection import kept_instances
-from annotate.data.splits import group_of, split_of
+from annotate.data.splits import split_items
 from annotate.data.types import FrameRecord
 from annotate.decode.video import FOLDER_FPS
 from annotate.discover.files import numbered_images
@@ -55,6 +55,8 @@ class _Builder:
     def __init__(self, run: Run, command: ReviewCommand) -> None:
         self._run, self._command, self._root = run, command, root_here(run)
         self._decisions = run.decisions()
+        export = command.export
+        self._splits = split_items(run.items_with_pictures(), export.split, export.split_seed)
         self._uncertainty = UncertaintyIndex(uncertainty.read(run))
         self._places = {place.kind: place for place in places(run, command)}
         self._datasets: dict[Kind, ReviewDataset] = {}
@@ -164,15 +166,11 @@ class _Builder:
 
     def _sample(self, record: FrameRecord, frame_id: str) -> Document:
         """What a still and a video have in common."""
-        export = self._command.export
-        split = (
-            split_of(group_of(record), export.split, export.split_seed) if export.split else None
-        )
         return {
             "frame_id": frame_id,
             "item": record.item,
             "frame_index": record.frame_index,
-            "split": split,
+            "split": self._splits.of(record.item) or None,
             "tags": list(self._tags(frame_id)),
         }
 

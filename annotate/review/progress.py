@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from annotate.data.decisions import VERDICTS
 from annotate.record.run_folder import Run
@@ -12,14 +12,13 @@ from annotate.store import atomic
 LISTED_CONFLICTS = 5
 
 
-def report(run: Run, datasets: Sequence[ReviewDataset]) -> None:
-    """Say how far the review is, and which decisions the run cannot carry out any more."""
+def lines(run: Run, datasets: Sequence[ReviewDataset]) -> Iterator[str]:
+    """How far the review is, and which decisions the run cannot carry out any more."""
     for dataset in datasets:
         done = dataset.progress()
         tags = ", ".join(f"{done[verdict]} {verdict}" for verdict in VERDICTS)
-        print(
-            f"{dataset.name}: {done['reviewed']} of {done['of']} {dataset.kind} reviewed ({tags})"
-        )
+        of = f"{done['of']} {dataset.kind}"
+        yield f"{dataset.name}: {done['reviewed']} of {of} reviewed ({tags})"
     path = run.reviews_dir / "conflicts.txt"
     conflicts = list(run.decisions().conflicts(run.frames(), run.classes))
     if not conflicts:
@@ -27,6 +26,5 @@ def report(run: Run, datasets: Sequence[ReviewDataset]) -> None:
         return
     atomic.write_text(path, "".join(f"{line}\n" for line in conflicts))
     where = run.shown("reviews/conflicts.txt")
-    print(f"{len(conflicts)} decisions are in conflict with the run and wait; all are in {where}:")
-    for line in conflicts[:LISTED_CONFLICTS]:
-        print(f"  {line}")
+    yield f"{len(conflicts)} decisions are in conflict with the run and wait; all are in {where}:"
+    yield from (f"  {line}" for line in conflicts[:LISTED_CONFLICTS])

@@ -7,22 +7,34 @@ import sys
 from collections.abc import Callable, Sequence
 
 from annotate.errors import AnnotateError
-from annotate.runner import interrupt
+from annotate.runner import interrupt, terminal
 
 DONE, REFUSED, GATE_FAILED = 0, 2, 3
 
 
 def run_command(command: Callable[[list[str]], int], argv: Sequence[str]) -> int:
     """Run a command; an AnnotateError becomes one line on stderr and exit code 2."""
+    _have_names_in_utf8()
     interrupt.watch()
+    terminal.prepare()
     try:
         return command(list(argv))
     except AnnotateError as error:
-        print(f"error: {error}", file=sys.stderr)
+        terminal.complain(f"error: {error}")
         return REFUSED
     except BrokenPipeError:  # whoever read our output (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except KeyboardInterrupt:
-        print(interrupt.SAYS, file=sys.stderr)
+        terminal.complain(interrupt.SAYS)
         return interrupt.EXIT_CODE
+
+
+def _have_names_in_utf8() -> None:
+    """Begin again where the system takes names of files for ASCII or Latin, which they seldom are.
+
+    Names of the same file would differ from those of a run elsewhere, or not be usable at all.
+    """
+    if os.name == "posix" and sys.getfilesystemencoding().lower() not in ("utf-8", "utf8"):
+        again = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, os.environ | {"PYTHONUTF8": "1"})

@@ -33,14 +33,20 @@ def make_exporters(command: AnnotateCommand | ExportCommand) -> dict[str, Export
 
 
 def export_run(
-    run: Run, exporters: Mapping[str, Exporter], command: AnnotateCommand | ExportCommand
+    run: Run,
+    exporters: Mapping[str, Exporter],
+    command: AnnotateCommand | ExportCommand,
+    suffix: str = "",
 ) -> list[dict[str, Any]]:
-    """Write every format; what each came to, for the summary. Raises StorageError."""
+    """Write every format into `exports/<name><suffix>`; what each came to, for the summary.
+
+    Raises StorageError or ConfigError.
+    """
     summaries = []
     for name, exporter in exporters.items():
         summary = exporter.export(
             run,
-            name,
+            name + suffix,
             threshold=command.threshold,
             only=command.only,
             settings=command.export,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from annotate.data.printable import printable
+from annotate.runner.terminal import HOUSES
+
 
 class _LogFile(logging.FileHandler):
     """A log that gives way when the disk is full: what matters is said elsewhere."""
@@ -13,13 +16,21 @@ class _LogFile(logging.FileHandler):
         pass
 
 
+class _OneLine(logging.Formatter):
+    """A message is one line, whatever the names in it; a traceback may have more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
 def write_to(path: Path) -> None:
     """Append the log to a file."""
     handler = _LogFile(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("annotate", "exporters"):
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in HOUSES:
         house = logging.getLogger(name)
-        for old in house.handlers[:]:
+        for old in [h for h in house.handlers if isinstance(h, _LogFile)]:
             house.removeHandler(old)
             old.close()
         house.addHandler(handler)

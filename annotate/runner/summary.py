@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from annotate.data.printable import printable
 from annotate.record.counts import Counts
 from annotate.runner.gates import Gate
 from annotate.store import atomic
@@ -37,6 +38,48 @@ class Summary:
         atomic.write_text(path, text + "\n")
 
 
+def what_is_missing(*folders: Path) -> str:
+    """Why the records in these run folders are not all there will be, "" if they are.
+
+    Each has a summary of its own, or those of its shards; there is none while a run is at work.
+    """
+    shards: dict[str, set[str]] = {}  # labels that are done, by their number
+    for folder in folders:
+        said = {path.stem: _read(path) for path in folder.glob("summary*.json")}
+        if "summary" in said:
+            if reason := _short_of(said["summary"]):
+                return f"{folder}: {reason}"
+            continue
+        for name, summary in said.items():
+            label = name.removeprefix("summary-")
+            if reason := _short_of(summary):
+                return f"{folder}: shard {label.replace('-of-', '/')} {reason}"
+            shards.setdefault(label.rpartition("-")[2], set()).add(label)
+        if not said:
+            return f"{folder}: the run has not come to its end"
+    for of, labels in shards.items():
+        if len(labels) < int(of):
+            return f"{len(labels)} of {of} shards are done"
+    return ""
+
+
+def _short_of(said: Mapping[str, Any]) -> str:
+    """Of a run or a shard that broke off: how far it came."""
+    items = said.get("items", {})
+    done, found = items.get("new", 0) + items.get("before", 0), items.get("found", 0)
+    if said.get("status") in ("done", "gate_failed") or (found and done >= found):
+        return ""
+    return f"{said.get('status', 'broken off')} at {done} of {found} items"
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        said = None
+    return said if isinstance(said, dict) and isinstance(said.get("items", {}), dict) else {}
+
+
 def table(summary: Summary) -> str:
     """The summary of a run that came to its end, for a terminal."""
     counts, items, changes = summary.counts, summary.items, summary.changes
@@ -56,24 +99,27 @@ def table(summary: Summary) -> str:
     told = {k: n for k in ("changed", "retried", "removed", "unseen") if (n := changes[k])}
     if told:
         lines.append("since the last run: " + ", ".join(f"{n} {k}" for k, n in told.items()))
-    lines += [f"  gone from the dataset: {_one_line(item)}" for item in changes["removed_items"]]
-    lines += [f"  failed: {_one_line(f['item'])}: {f['error']}" for f in counts.failures]
+    lines += [f"  gone from the dataset: {item}" for item in changes["removed_items"]]
+    lines += [f"  failed: {f['item']}: {f['error']}" for f in counts.failures]
     if counts.failed > len(counts.failures):
         lines.append(f"  ... and {counts.failed - len(counts.failures)} more, in the records")
     if items["new"] and summary.seconds.get("annotate"):
         rate = items["new"] / summary.seconds["annotate"]
         stages = ", ".join(f"{k} {v:.1f} s" for k, v in summary.seconds.items())
         lines.append(f"rate: {rate:.1f} items/s ({stages})")
-    for export in summary.exports:
-        lines.append(f"export: {export['format']} -> {export['path']}")
+    lines += [f"export: {exported(export)}" for export in summary.exports]
     lines += [
         f"gate failed: {g.name} is {g.value:g}, the limit is {g.limit:g}"
         for g in summary.gates
         if not g.passed
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
-def _one_line(name: str) -> str:
-    """A file name that cannot break a line or steer a terminal."""
-    return name if name.isprintable() else repr(name)
+def exported(export: Mapping[str, Any]) -> str:
+    """What one export came to, its split included, on one line."""
+    sets = ", ".join(f"{name} {count}" for name, count in export["per_split"].items())
+    return (
+        f"{export['format']}: {export['instances']} instances on {export['images']} images"
+        f"{f' ({sets})' if sets else ''} -> {export['path']}"
+    )

@@ -12,6 +12,7 @@ from pathlib import Path
 from annotate.errors import StorageError
 
 MARK = ".tmp"  # ends the name of what is not finished
+FORMER = ".former"  # of a folder that a new one takes the place of
 
 
 def unfinished(path: Path) -> Path:
@@ -30,16 +31,37 @@ def publish(written: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def publish_folder(written: Path, path: Path) -> None:
-    """Put a folder that is complete in the place of an earlier one."""
+def publish_folder(written: Path, path: Path, keep: Path | None = None) -> None:
+    """Put a folder that is complete in the place of an earlier one, which goes, or is kept there.
+
+    `restore` brings the earlier one back where this is killed on the way.
+    """
     if hasattr(os, "sync"):  # one call for what may be many thousand files
         os.sync()
-    former = unfinished(path)
+    former = path.with_name(f".{path.name}{FORMER}" + ("" if keep is None else f"-{keep.name}"))
     if path.exists():
         path.rename(former)
     written.rename(path)
     sync_folder(path.parent)
-    shutil.rmtree(former, ignore_errors=True)
+    _settle(former, path)
+
+
+def restore(path: Path) -> None:
+    """Finish what a `publish_folder` that was killed left: no earlier folder is lost by it."""
+    for former in path.parent.glob(f".{path.name}{FORMER}*"):
+        if path.exists():
+            _settle(former, path)
+        else:
+            former.rename(path)
+
+
+def _settle(former: Path, path: Path) -> None:
+    """Keep an earlier folder under the name that it is to have, or remove it."""
+    _, _, keep = former.name.removeprefix(f".{path.name}{FORMER}").partition("-")
+    if keep and former.exists():
+        former.rename(path.with_name(keep))
+    else:
+        shutil.rmtree(former, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -37,7 +37,7 @@ def test_thresholds_and_areas_of_classes_count(tmp_path: Path) -> None:
         )
     ]
     summary = runs.export_one(runs.make_run(tmp_path, rows, classes), "coco", masks="rle")
-    (found,) = runs.read_coco(summary.path / "instances.json").values()
+    (found,) = runs.read_coco(summary.path / "annotations/instances_default.json").values()
     assert [i.instance_id for i in found] == ["kept", "kept, at its limit"]
     assert summary.left_out == {"below threshold": 2, "over max_area": 1, "under min_area": 1}
 
@@ -60,19 +60,19 @@ def run(tmp_path: Path) -> Run:
 def exported(run: Run, only: str = "all") -> dict[str, list[str]]:
     """The instances of a COCO export, by picture."""
     runs.export_one(run, "coco", only=only, media="none", masks="rle", tolerance=1.0)
-    document = json.loads((run.path / "exports/coco/instances.json").read_text())
+    document = json.loads((run.path / "exports/coco" / runs.COCO).read_text())
     found: dict[int, list[str]] = {i["id"]: [] for i in document["images"]}
     for annotation in document["annotations"]:
-        found[annotation["image_id"]].append(annotation["instance_id"])
-    return {i["frame_id"]: found[i["id"]] for i in document["images"]}
+        found[annotation["image_id"]].append(annotation["attributes"]["instance"])
+    return {i["source"]: found[i["id"]] for i in document["images"]}
 
 
 def test_an_export_without_decisions_is_what_it_was(run: Run):
     everything = exported(run)
-    before = (run.path / "exports/coco/instances.json").read_bytes()
+    before = (run.path / "exports/coco" / runs.COCO).read_bytes()
     reviews.write(run.reviews_dir, [about("a.png:0", tags=("night",))])
     assert exported(run) == everything
-    assert (run.path / "exports/coco/instances.json").read_bytes() == before
+    assert (run.path / "exports/coco" / runs.COCO).read_bytes() == before
     assert everything == {
         "a.png": ["a.png:0"], "b.png": ["b.png:0", "b.png:1"],
         "c.png": ["c.png:0"], "d.png": ["d.png:0"],
@@ -97,6 +97,6 @@ def test_an_export_takes_what_was_decided(run: Run):
         "a.png": ["a.png:0", "a.png:1"], "b.png": ["b.png:0", "b.png:1"],
     }  # fmt: skip
     assert exported(run, "accepted") == {"a.png": ["a.png:1"], "b.png": ["b.png:0"]}
-    before = (run.path / "exports/coco/instances.json").read_bytes()
+    before = (run.path / "exports/coco" / runs.COCO).read_bytes()
     exported(run, "accepted")
-    assert (run.path / "exports/coco/instances.json").read_bytes() == before
+    assert (run.path / "exports/coco" / runs.COCO).read_bytes() == before

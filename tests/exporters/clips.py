@@ -75,5 +75,5 @@ def read(path: Path) -> dict[str, Any]:
 
 def off_by(path: Path, scene: Scene) -> float:
     with PilImage.open(path) as staged:
-        assert staged.format == "JPEG"
+        assert staged.format == ("PNG" if path.suffix == ".png" else "JPEG")
         return float(np.abs(np.asarray(staged).astype(int) - scene.image).mean())

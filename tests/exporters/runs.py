@@ -159,18 +159,33 @@ def shape_records() -> list[FrameRecord]:
     return [*rows, record("empty.jpg")]
 
 
+COCO = "annotations/instances_default.json"
+
+
+def frame_ids(document: dict[str, Any]) -> dict[int, str]:
+    """The frame that each image of a COCO document is, by its id."""
+    videos = {v["id"]: v["name"] for v in document.get("videos", ())}
+    return {
+        i["id"]: f"{videos[i['video_id']]}#{i['frame_index']:06d}"
+        if "video_id" in i
+        else i["source"]
+        for i in document["images"]
+    }
+
+
 def read_coco(path: Path) -> dict[str, list[Instance]]:
     """Instances by frame_id from an export with RLE masks."""
     document = json.loads(path.read_text(encoding="utf-8"))
     frames = {i["id"]: i for i in document["images"]}
-    found: dict[str, list[Instance]] = {i["frame_id"]: [] for i in document["images"]}
+    ids = frame_ids(document)
+    found: dict[str, list[Instance]] = {frame_id: [] for frame_id in ids.values()}
     for a in document["annotations"]:
         x, y, w, h = a["bbox"]
         size_hw = (a["segmentation"]["size"][0], a["segmentation"]["size"][1])
         assert size_hw == (frames[a["image_id"]]["height"], frames[a["image_id"]]["width"])
-        found[frames[a["image_id"]]["frame_id"]].append(
+        found[ids[a["image_id"]]].append(
             Instance(
-                instance_id=a["instance_id"],
+                instance_id=a["attributes"]["instance"],
                 class_id=a["category_id"] - 1,
                 phrase=a["phrase"],
                 score=a["score"],

@@ -8,10 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from annotate.errors import ConfigError
 from annotate.record import parquet
 from annotate.synthetic.canvas import Scene
 from tests.exporters.clips import FRAMES, frame_record, make_clips_run, read, scenes, write_clip
-from tests.exporters.runs import export_one, instance, make_run, picture, record
+from tests.exporters.runs import (
+    COCO,
+    export_one,
+    files_below,
+    instance,
+    make_run,
+    picture,
+    record,
+)
 from tests.exporters.shapes import H, W
 
 
@@ -28,7 +37,7 @@ def test_failed_and_vanished_and_changed_pictures_are_left_out(tmp_path: Path) -
         summary = export_one(run, name)
         assert (summary.images, summary.instances) == (1, 1)
         assert summary.left_out == {"changed": 1, "failed": 1, "missing": 1, "unreadable": 1}
-    (image,) = json.loads((run.path / "exports/coco/instances.json").read_text())["images"]
+    (image,) = read(run.path / "exports/coco" / COCO)["images"]
     assert image["file_name"] == "good.jpg"
 
 
@@ -42,16 +51,35 @@ def test_a_folder_is_never_torn_apart(tmp_path: Path) -> None:
     homes: dict[str, set[str]] = {}
     ids: list[int] = []
     for split in ("train", "val"):
-        document = json.loads((summary.path / f"instances_{split}.json").read_text())
+        document = json.loads((summary.path / f"annotations/instances_{split}.json").read_text())
         assert len(document["images"]) == summary.per_split[split]
         for image in document["images"]:
-            assert image["file_name"] == f"{split}/{image['frame_id']}"
+            assert image["file_name"] == image["source"]
             assert (summary.path / "images" / image["file_name"]).is_file()
-            homes.setdefault(str(Path(image["frame_id"]).parent), set()).add(split)
+            homes.setdefault(str(Path(image["source"]).parent), set()).add(split)
             ids.append(image["id"])
     assert homes.pop(".") == {"train", "val"}
     assert all(len(splits) == 1 for splits in homes.values())
     assert sorted(ids) == list(range(1, 101))
+
+
+def test_sets_that_folders_are_named_for_are_kept(tmp_path: Path) -> None:
+    names = ["train/a.jpg", "train/b.jpg", "val/a.jpg", "spare/c.jpg"]
+    run = make_run(tmp_path, [record(name) for name in names])
+    for name in ("coco", "yolo_seg"):
+        summary = export_one(run, name, split="folders")
+        assert summary.per_split == {"train": 2, "val": 1}
+        assert summary.left_out == {"in no folder of a set": 1}
+
+
+def test_an_export_of_what_nobody_decided_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [record("a.jpg")])
+    folder = export_one(run, "coco").path
+    before = files_below(folder)
+    for only in ("accepted", "reviewed"):
+        with pytest.raises(ConfigError, match=f"only={only}: nothing in .* was {only} yet"):
+            export_one(run, "coco", only=only)
+    assert files_below(folder) == before
 
 
 def test_a_video_is_never_torn_apart(tmp_path: Path) -> None:
@@ -60,13 +88,13 @@ def test_a_video_is_never_torn_apart(tmp_path: Path) -> None:
     summary = export_one(make_clips_run(tmp_path, clips), "coco", split=split)
     homes = {}
     for part in split:
-        document = read(summary.path / f"instances_{part}.json")
+        document = read(summary.path / f"annotations/instances_{part}.json")
         used = {i["video_id"] for i in document["images"] if "video_id" in i}
         assert used == {v["id"] for v in document["videos"]}
         for video in document["videos"]:
             assert video["name"] not in homes
             homes[video["name"]] = part
-            assert (summary.path / "images" / part / video["name"] / "000002.jpg").is_file()
+            assert (summary.path / "images" / video["name"] / "000002.jpg").is_file()
     assert homes.keys() == clips.keys()
     assert set(homes.values()) == set(split)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from tests.exporters.clips import (
     frame_record,
     make_clips_run,
     off_by,
+    read,
     scenes,
     write_clip,
 )
 from tests.exporters.runs import export_one, make_run, picture, record
 from tests.exporters.shapes import SHAPES, H, W
+
+FRAME_FILES = ("8.jpg", "9.png", "10.jpg", "11.jpg")
 
 
 def test_a_turned_picture_is_written_upright(tmp_path: Path) -> None:
@@ -34,8 +38,8 @@ def test_a_turned_picture_is_written_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     picture(run.root / "turned.jpg", (H, W), exif=exif)
     folder = export_one(run, "coco").path / "images"
-    assert (folder / "upright.jpg").is_symlink()
-    assert not (folder / "turned.jpg").is_symlink()
+    assert (folder / "upright.jpg").samefile(run.root / "upright.jpg")
+    assert not (folder / "turned.jpg").samefile(run.root / "turned.jpg")
     with PilImage.open(folder / "turned.jpg") as staged:
         assert staged.size == (W, H)
         assert 0x0112 not in staged.getexif()
@@ -72,7 +76,7 @@ def test_a_jpeg_without_its_end_is_copied_so_that_no_trainer_repairs_the_origina
     with (run.root / "a.jpg").open("ab") as file:
         file.write(b"trailer")
     staged = export_one(run, "yolo_seg").path / "images/train/a.jpg"
-    assert not staged.is_symlink()
+    assert not staged.samefile(run.root / "a.jpg")
     assert staged.read_bytes() == (run.root / "a.jpg").read_bytes()
 
 
@@ -81,7 +85,7 @@ def test_media_can_be_copied_or_left(shapes_run: Run, media: str) -> None:
     folder = export_one(shapes_run, "coco", media=media).path
     staged = sorted((folder / "images").rglob("*.jpg"))
     assert len(staged) == (len(SHAPES) + 1 if media == "copy" else 0)
-    assert not any(p.is_symlink() for p in staged)
+    assert all(p.stat().st_nlink == 1 for p in staged)
 
 
 def test_where_links_are_impossible_pictures_are_copied(
@@ -90,7 +94,7 @@ def test_where_links_are_impossible_pictures_are_copied(
     def refuse(*_: Any) -> None:
         raise OSError("no links here")
 
-    monkeypatch.setattr(Path, "symlink_to", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     folder = export_one(shapes_run, "coco").path
     assert sum(p.is_file() for p in (folder / "images").iterdir()) == len(SHAPES) + 1
 
@@ -126,9 +130,7 @@ def test_videos_that_went_or_changed_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("media", ["link", "copy"])
-def test_jpegs_of_a_folder_are_taken_as_they_are_and_others_written(
-    tmp_path: Path, media: str
-) -> None:
+def test_frames_of_a_folder_are_taken_as_they_are(tmp_path: Path, media: str) -> None:
     shown = scenes(3, 4)
     run = Run(path=tmp_path / "run", root=tmp_path / "data", classes=CLASSES)
     folder = run.root / "walk"
@@ -144,8 +146,29 @@ def test_jpegs_of_a_folder_are_taken_as_they_are_and_others_written(
     parquet.write_part(run.records_dir, "part-0", rows)
     summary = export_one(run, "coco", media=media)
     staged = sorted((summary.path / "images/walk").iterdir())
-    assert [p.name for p in staged] == [f"{t:06d}.jpg" for t in range(4)]
-    assert [p.is_symlink() for p in staged] == [media == "link", False, False, media == "link"]
+    names = ["000000.jpg", "000001.png", "000002.jpg", "000003.jpg"]
+    assert [p.name for p in staged] == names
+    linked = [p.samefile(folder / n) for p, n in zip(staged, FRAME_FILES, strict=True)]
+    assert linked == [media == "link", media == "link", False, media == "link"]
+    assert staged[1].read_bytes() == (folder / "9.png").read_bytes(), "without loss"
+    document = read(summary.path / "annotations/instances_default.json")
+    assert [i["source"] for i in document["images"]] == [f"walk/{name}" for name in FRAME_FILES]
     assert staged[3].read_bytes() == (folder / "11.jpg").read_bytes()
     assert all(off_by(p, scene) < 4 for p, scene in zip(staged, shown, strict=True))
     assert summary.left_out == {"missing": 1}
+
+
+def test_without_media_pictures_have_the_names_of_their_files(tmp_path: Path) -> None:
+    shown = scenes(3, 2)
+    run = Run(path=tmp_path / "run", root=tmp_path / "data", classes=CLASSES)
+    folder = run.root / "walk"
+    folder.mkdir(parents=True)
+    for number, scene in zip((3, 50), shown, strict=True):  # they neither begin at 0 nor follow
+        PilImage.fromarray(scene.image).save(folder / f"{number:06}.png")
+    rows = [frame_record("walk", t, scene) for t, scene in enumerate(shown)]
+    parquet.write_part(run.records_dir, "part-0", rows)
+    summary = export_one(run, "coco", media="none")
+    document = read(summary.path / "annotations/instances_default.json")
+    names = [i["file_name"] for i in document["images"]]
+    assert names == [i["source"] for i in document["images"]]
+    assert names == ["walk/000003.png", "walk/000050.png"]

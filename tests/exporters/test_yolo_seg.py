@@ -114,13 +114,12 @@ def test_data_yaml_works_wherever_the_folder_goes(shapes_run: Run) -> None:
     assert (folder / "labels/train/empty.txt").read_bytes() == b""
 
 
-def test_an_empty_set_is_replaced_by_a_filled_one(tmp_path: Path) -> None:
-    run = make_run(tmp_path, [record("one folder/a.jpg"), record("one folder/b.jpg")])
-    split = {"train": 0.9, "val": 0.1}
-    summary = export_one(run, "yolo_seg", split=split)
-    (filled,) = (name for name, count in summary.per_split.items() if count)
+def test_a_set_that_no_folder_fills_is_replaced_by_a_filled_one(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [record("valid/a.jpg"), record("valid/b.jpg")])
+    summary = export_one(run, "yolo_seg", split="folders")
+    assert summary.per_split == {"val": 2}
     data = yaml.safe_load((summary.path / "data.yaml").read_text())
-    assert data["train"] == data["val"] == f"images/{filled}"
+    assert data["train"] == data["val"] == "images/val"
 
 
 def test_pictures_too_small_for_ultralytics_are_left_out(tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ from annotate.data.types import Item
 from annotate.decode import read_ahead
 from annotate.discover import fingerprints
 from annotate.errors import StorageError
+from annotate.evaluate import __main__ as evaluate
+from annotate.evaluate import uncertainty
+from annotate.report import __main__ as report
+from annotate.runner.command import run_command
 from tests.exporters.runs import export_one
 from tests.small_runs import run, still, tree
 
@@ -136,3 +140,19 @@ def test_an_export_has_no_labels_of_a_picture_that_was_replaced(stills, tmp_path
     made = export_one(annotate.Run.open(tmp_path / "run"), "coco")
     assert (made.images, made.left_out["changed"]) == (4, 1)
     assert not (made.path / "images/2.png").exists()
+
+
+def test_no_command_reads_records_of_a_picture_that_was_replaced(stills, tmp_path, capsys):
+    run(stills, tmp_path / "run")
+    truth = export_one(annotate.Run.open(tmp_path / "run"), "coco", media="none").path
+    still(stills / "2.png", 77)
+    asked = f"run={tmp_path}/run"
+    assert run_command(report._report, [asked]) == 0
+    said = "warning: 1 items are left out, such as 2.png: their files have changed"
+    assert said in capsys.readouterr().err
+    seen = uncertainty.read(annotate.Run.open(tmp_path / "run"))["item"].to_pylist()
+    assert set(seen) == {"0.png", "1.png", "3.png", "4.png"}
+    argv = [asked, f"truth={truth}/annotations/instances_default.json"]
+    assert run_command(evaluate._evaluate, argv) == 0
+    assert said in capsys.readouterr().err
+    assert json.loads((tmp_path / "run/evaluation.json").read_text())["frames"] == 4

@@ -13,6 +13,7 @@ from annotate.record import parquet, reviews
 from annotate.record.run_folder import Run
 from annotate.review import __main__
 from tests import app_page, mongo
+from tests.exporters.runs import COCO, frame_ids
 
 missing = importlib.util.find_spec("fiftyone") is None or mongo.binary() is None
 
@@ -51,12 +52,13 @@ def exported(run: Run, *argv: str) -> dict[str, dict[str, dict[str, Any]]]:
     """Annotations of a COCO export by picture and instance id."""
     from annotate.export import _export
 
+    (run.path / "summary.json").write_text('{"status": "done"}')  # it has come to its end
     _export([f"run={run.path}", "export=[coco]", "coco.masks=rle", *argv])
-    document = json.loads((run.path / "exports/coco/instances.json").read_text())
-    names = {i["id"]: i["frame_id"] for i in document["images"]}
+    document = json.loads((run.path / "exports/coco" / COCO).read_text())
+    names = frame_ids(document)
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in names.values()}
     for annotation in document["annotations"]:
-        found[names[annotation["image_id"]]][annotation["instance_id"]] = annotation
+        found[names[annotation["image_id"]]][annotation["attributes"]["instance"]] = annotation
     return found
 
 

@@ -63,10 +63,10 @@ def test_what_people_do_comes_back_once_and_stays(run: Run, capsys: pytest.Captu
     (drawn,) = set(at) - set(raw[f"{CLIP}#000012"])
     assert at[drawn]["track_id"] == 100, "a track of its own"
 
-    document = (run.path / "exports/coco/instances.json").read_bytes()
+    document = (run.path / "exports/coco/annotations/instances_default.json").read_bytes()
     stills, videos = build(run)
     assert pull(run) == [] and exported(run) == after
-    assert (run.path / "exports/coco/instances.json").read_bytes() == document
+    assert (run.path / "exports/coco/annotations/instances_default.json").read_bytes() == document
     assert of(stills, SECOND).tags == ["reject"]
     shown = {d.annotate_id: d for d in of(stills, FIRST).instances.detections}
     assert deleted.annotate_id not in shown

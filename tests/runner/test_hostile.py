@@ -105,7 +105,7 @@ def test_class_names_cannot_leave_the_folder_or_break_a_format(tmp_path):
         contact_sheet=False, threshold=0.0,
     )  # fmt: skip
     assert run.classes.names == names
-    coco = json.loads((run.path / "exports/coco/instances.json").read_text())
+    coco = json.loads((run.path / "exports/coco/annotations/instances_default.json").read_text())
     assert [c["name"] for c in coco["categories"]] == names
     data_yaml = yaml.safe_load((run.path / "exports/yolo_seg/data.yaml").read_text())
     assert list(data_yaml["names"].values()) == names

@@ -78,7 +78,7 @@ def test_summary_says_what_happened(finished):
 
 
 def test_exports_are_complete(finished):
-    coco = json.loads((finished / "exports/coco/instances.json").read_text())
+    coco = json.loads((finished / "exports/coco/annotations/instances_default.json").read_text())
     assert len(coco["images"]) == 8
     for image in coco["images"]:
         with PilImage.open(finished / "exports/coco/images" / image["file_name"]) as picture:
@@ -107,7 +107,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     assert 0 < len(before) < len(parts(finished))
     job.annotate_dataset(asked)
     assert parts(tmp_path / "run") == parts(finished)
-    coco = Path("exports/coco/instances.json")
+    coco = Path("exports/coco/annotations/instances_default.json")
     assert (tmp_path / "run" / coco).read_bytes() == (finished / coco).read_bytes()
 
 
@@ -191,7 +191,7 @@ def test_videos_are_tracked_and_a_damaged_one_says_so(clips, demo, tmp_path):
     assert summary.counts.failed == 1
     assert summary.counts.failures[0]["item"] == "cut.mp4"
     assert not list(run.records_dir.glob("*draft*")), "working files stay behind"
-    coco = json.loads((run.path / "exports/coco/instances.json").read_text())
+    coco = json.loads((run.path / "exports/coco/annotations/instances_default.json").read_text())
     assert {v["name"] for v in coco["videos"]} >= {"whole.mp4"}
     assert all(a["track_id"] >= 1 for a in coco["annotations"])
 

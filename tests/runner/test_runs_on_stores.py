@@ -138,7 +138,7 @@ def test_other_commands_take_urls(photos, local, tmp_path, monkeypatch, capsys):
     assert export._export([f"run={out}", "export=[coco,yolo_seg]"]) == 0
     assert made(out) == tree(local)
     assert f"-> {out}/exports/coco" in capsys.readouterr().out
-    coco = files(out)["exports/coco/instances.json"].decode()
+    coco = files(out)["exports/coco/annotations/instances_default.json"].decode()
     Store("memory://asked").write_text("truth.json", coco)
     assert evaluate._evaluate([f"run={out}", "truth=memory://asked/truth.json"]) == 0
     assert "mask AP" in capsys.readouterr().out

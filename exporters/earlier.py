@@ -1,0 +1,77 @@
+"""An earlier export, which a new one takes the place of: what people changed in it is not lost.
+
+What was written is noted beside it, in `exports/.<name>.json`: size and time of every file, and a
+digest of those that are no pictures. A folder in which anything differs (a corrected label, weights
+of a training, a file that was removed) is kept whole, beside the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from annotate.store import atomic
+
+PICTURES = "images/"  # below it, size and time tell enough
+CACHES = frozenset({".cache"})  # trainers write these, and make them again
+
+
+def note(folder: Path) -> None:
+    """Note what an export that is complete holds. Raises StorageError."""
+    said = {name: [*_seen(path), _digest(name, path)] for name, path in _files(folder)}
+    atomic.write_text(_note_path(folder), json.dumps(said, ensure_ascii=False))
+
+
+def changes(folder: Path) -> list[str]:
+    """The files of an export that are not as they were written, by name.
+
+    Where nothing was noted, as by earlier versions, every file may have been changed.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        said = json.loads(_note_path(folder).read_text(encoding="utf-8"))
+        noted = {str(name): tuple(seen) for name, seen in said.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        noted = {}
+    found = dict(_files(folder))
+    changed = noted.keys() - found.keys()
+    changed |= {name for name, path in found.items() if not _same(name, path, noted.get(name))}
+    return sorted(changed)
+
+
+def place_beside(folder: Path) -> Path:
+    """Where an export that was changed is kept: `coco-kept-1`, `coco-kept-2`, ..."""
+    places = (folder.with_name(f"{folder.name}-kept-{number}") for number in count(1))
+    return next(place for place in places if not place.exists())
+
+
+def _same(name: str, path: Path, noted: tuple[int | str, ...] | None) -> bool:
+    if noted is None or len(noted) != 3 or _seen(path)[0] != noted[0]:
+        return False
+    return _seen(path)[1] == noted[1] or _digest(name, path) == noted[2]
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in folder.rglob("*"):
+        if (path.is_symlink() or path.is_file()) and path.suffix not in CACHES:
+            yield path.relative_to(folder).as_posix(), path
+
+
+def _seen(path: Path) -> tuple[int, int]:
+    stat = path.lstat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _digest(name: str, path: Path) -> str:
+    if name.startswith(PICTURES) or path.is_symlink():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
+def _note_path(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.json")

@@ -8,6 +8,7 @@ from annotate.config.compose import compose, typed
 from annotate.config.settings import ExportCommand, folders
 from annotate.errors import ConfigError
 from annotate.record.run_folder import Run
+from annotate.record.soundness import sound
 from annotate.runner.command import DONE, run_command
 from annotate.runner.exports import export_run, make_exporters
 from annotate.runner.summary import exported, what_is_missing
@@ -22,7 +23,8 @@ def main() -> None:
 def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
     exporters = make_exporters(command)
-    with Run.open(*folders(command.run)).held() as run:
+    with Run.open(*folders(command.run)).held() as held:
+        run = sound(held)
         missing = what_is_missing(run.path, *run.others)
         if missing and not command.partial:
             raise ConfigError(

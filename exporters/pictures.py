@@ -86,6 +86,8 @@ class Pictures:
     def _pictures(self) -> Iterator[Picture]:
         run, tally = self._run, self.tally
         selection = Selection(run.decisions(), run.classes, self._only, tally)
+        if run.damaged:
+            tally.left_out["damaged"] = len(run.damaged)
         changed = changed_items(run)
         planned = set(self._items)
         for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from typing import Any
 from annotate.data.types import Item
 from annotate.discover.files import numbered_images
 from annotate.store import atomic
+
+log = logging.getLogger(__name__)
 
 # Bytes, and when last written in ns, or a store's mark of the content; of a folder of frames also a
 # digest of what is so of each. None: it could not be seen.
@@ -95,16 +98,20 @@ def read(folder: Path, parts: Mapping[Path, Iterable[str]]) -> dict[str, Noted]:
     """What is noted of the items of each part, as far as it is known."""
     known: dict[str, Noted] = {}
     for part, items in parts.items():
+        path = folder / f"{part.stem}.json"
         try:
-            said = json.loads((folder / f"{part.stem}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # of a run folder put together by hand: taken as they are
+            said = json.loads(path.read_text(encoding="utf-8"))
+            known |= {name: _noted(said[name]) for name in set(items) & said.keys()}
+        except OSError:  # of a run folder put together by hand: taken as they are
             continue
-        for name in set(items) & said.keys():
-            known[name] = _noted(said[name])
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            log.warning("%s: damaged; the files of %s are taken as they are", path, part.name)
     return known
 
 
 def _noted(said: Any) -> Noted:
     """Earlier versions wrote the fingerprint alone."""
     seen, content = (said["seen"], said["content"]) if isinstance(said, dict) else (said, "")
+    if not isinstance(content, str) or not isinstance(seen, (list, type(None))):
+        raise TypeError(seen)
     return Noted(tuple(seen) if seen else None, content)

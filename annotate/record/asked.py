@@ -41,8 +41,11 @@ def deciding(documents: Mapping[str, Any]) -> Any:
     if "classes.yaml" not in documents:
         return documents
     exporting = ("threshold", "min_area", "max_area", "colour")
-    classes = documents["classes.yaml"]["classes"]
-    kept = [{k: v for k, v in c.items() if k not in exporting} for c in classes]
+    classes = documents["classes.yaml"].get("classes") or []
+    kept = [
+        {k: v for k, v in c.items() if k not in exporting} if isinstance(c, Mapping) else c
+        for c in classes
+    ]
     return {**documents, "classes.yaml": {"classes": kept}}
 
 

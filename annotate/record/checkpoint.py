@@ -43,7 +43,9 @@ def load(path: Path, classes: Sequence[type], device: torch.device) -> Any | Non
             packed = json.loads(file.metadata()["state"])
         known = {kind.__name__: kind for kind in classes}
         return _unpacked(packed, tensors, known, device)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    except (RecursionError, MemoryError):  # as a crafted one asks for
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def held_items(folder: Path) -> dict[Path, Held]:
     """Which items each part of a records folder has records of."""
     held = {}
     for path in part_paths(folder):
-        rows = _open(path).read(columns=["item", "status"])
+        rows = _columns(path, ["item", "status"])
         failed = rows.filter(pc.equal(rows["status"], "failed"))
         items, bad = (pc.unique(t["item"]).to_pylist() for t in (rows, failed))
         held[path] = Held(frozenset(items), frozenset(bad))
@@ -167,8 +167,8 @@ def read_frames(frame_ids: Collection[str], *folders: Path) -> list[FrameRecord]
     return sorted(map(_from_row, rows), key=_order)
 
 
-def read_records(*folders: Path) -> Iterator[FrameRecord]:
-    """All records of these folders ordered by item and frame index, a few at a time.
+def read_records(*folders: Path, skip: Set[str] = frozenset()) -> Iterator[FrameRecord]:
+    """All records of these folders but some frames, by item and frame index, a few at a time.
 
     Parts are merged, each opened only when its first row is due: the order depends on the items
     alone, not on when they were annotated, and memory stays flat.
@@ -183,10 +183,12 @@ def read_records(*folders: Path) -> Iterator[FrameRecord]:
     opened = 0
     while heap or opened < len(waiting):
         while opened < len(waiting) and (not heap or waiting[opened][0] <= heap[0][0]):
-            rows = read_part(waiting[opened][1])
-            record = next(rows)
-            heapq.heappush(heap, (_order(record), opened, record, rows))
+            rows = read_part(waiting[opened][1], skip)
+            if (record := next(rows, None)) is not None:
+                heapq.heappush(heap, (_order(record), opened, record, rows))
             opened += 1
+        if not heap:
+            continue
         _, rank, record, rows = heap[0]
         yield record
         following = next(rows, None)
@@ -207,16 +209,62 @@ def _open(path: Path) -> pq.ParquetFile:
         raise StorageError(f"{path}: not a readable records part ({error})") from error
 
 
+def _lacking(schema: pa.Schema) -> list[str]:
+    """The columns of SCHEMA that a file has not, those of instances included."""
+    lacking = [name for name in SCHEMA.names if name not in schema.names]
+    if "instances" not in lacking:
+        kind = schema.field("instances").type
+        there = {f.name for f in kind.value_type} if _is_list_of_structs(kind) else set()
+        wanted = SCHEMA.field("instances").type.value_type
+        if there or not pa.types.is_null(kind):
+            lacking += [f"instances.{f.name}" for f in wanted if f.name not in there]
+    return lacking
+
+
+def _is_list_of_structs(kind: pa.DataType) -> bool:
+    a_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(a_list and pa.types.is_struct(kind.value_type))
+
+
+def _columns(path: Path, names: list[str]) -> pa.Table:
+    file = _open(path)
+    try:
+        return file.read(columns=names).select(names)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise StorageError(f"{path}: not readable as records ({reason})") from error
+
+
 def _first_key(path: Path) -> tuple[str, int] | None:
-    head = next(_open(path).iter_batches(1, columns=["item", "frame_index"]), None)
+    head = next(batches(path), None)
     return None if head is None else (head["item"][0].as_py(), head["frame_index"][0].as_py())
 
 
-def read_part(path: Path) -> Iterator[FrameRecord]:
-    """The records of one part, in their order, a few at a time."""
-    for batch in _open(path).iter_batches(ROWS_PER_READ):
+def read_part(path: Path, skip: Set[str] = frozenset()) -> Iterator[FrameRecord]:
+    """The records of one part but some frames, in their order, a few at a time."""
+    for batch in batches(path):
         for row in batch.to_pylist():
-            yield _from_row(row)
+            if row["frame_id"] not in skip:
+                yield _from_row(row)
+
+
+def batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of one part, in the types of SCHEMA, which other writers (pandas) change.
+
+    Raises StorageError where it is no part, or one without all columns.
+    """
+    file = _open(path)
+    if lacking := _lacking(file.schema_arrow):
+        raise StorageError(f"{path}: has no column {', '.join(lacking)}")
+    try:
+        for batch in file.iter_batches(ROWS_PER_READ, columns=SCHEMA.names):
+            if batch.schema.equals(SCHEMA):
+                yield batch
+            else:
+                yield from pa.table(batch).select(SCHEMA.names).cast(SCHEMA).to_batches()
+    except (OSError, pa.ArrowException, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise StorageError(f"{path}: not readable as records ({reason})") from error
 
 
 def _to_row(record: FrameRecord) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from annotate.record import parquet
 from annotate.record.asked import ChangedError
 from annotate.record.parquet import Held
 from annotate.record.run_folder import Run
+from annotate.record.soundness import sound
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +132,10 @@ def refuse_another_dataset(folder: Path, found: Dataset) -> None:
 def unchanged(run: Run) -> Run:
     """A run as it is read beside its pictures: without records of files that are others now.
 
-    How many these are is said. To be used wherever records and pictures, or truth, meet.
+    Nor those that are damaged. How many these are is said. To be used wherever records and
+    pictures, or truth, meet.
     """
+    run = sound(run)
     changed = changed_items(run)
     if changed:
         log.warning(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annotate.data.decisions import Decision
+from annotate.data import geometry
+from annotate.data.decisions import By, Decision
 from annotate.data.types import Rle
 from annotate.errors import StorageError
 from annotate.store import atomic
@@ -74,10 +76,38 @@ def write(folder: Path, decisions: Sequence[Decision]) -> Path | None:
 
 def _read_part(path: Path) -> Iterator[Decision]:
     try:
-        rows = pq.read_table(path, schema=SCHEMA).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{path}: not readable as decisions ({error})") from error
+        table = pq.ParquetFile(path).read()
+        if lacking := sorted(set(SCHEMA.names) - set(table.column_names)):
+            raise StorageError(f"{path}: has no column {', '.join(lacking)}")
+        rows = table.select(SCHEMA.names).cast(SCHEMA).to_pylist()
+    except (OSError, pa.ArrowException, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise StorageError(f"{path}: not readable as decisions ({reason})") from error
+    for number, row in enumerate(rows, start=1):
+        if reason := _fault(row):
+            raise StorageError(f"{path}: row {number}, {row['frame_id']!r}: {reason}")
     return map(_from_row, rows)
+
+
+def _fault(row: Mapping[str, Any]) -> str:
+    """Why a row can be no decision, "" if it can."""
+    if not row["frame_id"] or not row["item"]:
+        return "no frame_id or item"
+    if row["by"] not in get_args(By) or row["added"] is None:
+        return f"by is {row['by']!r}, added {row['added']}"
+    if row["tags"] is not None and None in row["tags"]:
+        return "a tag is null"
+    if min(row["track_id"] or 0, row["seen_track"] or 0) < 0:
+        return "a track_id is below 0"
+    if row["seen_box"] is not None and not np.isfinite(np.array(row["seen_box"], float)).all():
+        return "seen_box is not finite"
+    if row["mask"] is not None:
+        height, width = row["height"] or 0, row["width"] or 0
+        if min(height, width) < 1 or height * width > geometry.MOST_PIXELS:
+            return f"a mask of {width} x {height} px"
+        if geometry.areas([row["mask"]], np.array([height * width]))[0] < 0:
+            return f"the mask's run lengths do not fill {width} x {height} px"
+    return ""
 
 
 def _part_paths(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import yaml
 
-from annotate.data import decisions
+from annotate.data import decisions, plain_yaml
 from annotate.data.decisions import Decision, Decisions
 from annotate.data.types import ClassList, FrameRecord, Item, Media, Remote
 from annotate.discover.class_list import class_list_from_yaml, class_list_to_yaml
@@ -37,7 +37,9 @@ class Run:
     classes: ClassList
     others: tuple[Path, ...] = ()  # run folders whose records belong to it as well
     working_copy: WorkingCopy | None = None  # where `path` is a copy of a run folder on a store
-    hidden: frozenset[str] = frozenset()  # items that are passed over when records are read
+    # What is passed over when records are read:
+    hidden: frozenset[str] = frozenset()  # items
+    damaged: frozenset[str] = frozenset()  # frames
 
     @classmethod
     def open(cls, path: Path | str, *others: Path | str) -> Run:
@@ -54,7 +56,7 @@ class Run:
         classes = _read_yaml(here / "classes.yaml")
         run = cls(
             path=here,
-            root=_root(asked["dataset"]["root"]),
+            root=_root(asked, here / "config.yaml"),
             classes=class_list_from_yaml(classes, str(here / "classes.yaml")),
             others=tuple(more),
             working_copy=WorkingCopy(path) if is_url(path) else None,
@@ -246,12 +248,12 @@ class Run:
 
     def frames(self) -> Iterator[FrameRecord]:
         """Every record ordered by item and frame index, streamed; masks decode on demand."""
-        records = parquet.read_records(*self._records_dirs())
+        records = parquet.read_records(*self.records_dirs, skip=self.damaged)
         return (r for r in records if r.item not in self.hidden) if self.hidden else records
 
     def some_frames(self, frame_ids: Collection[str]) -> list[FrameRecord]:
         """The records of some frames, in the same order; all of them in memory."""
-        found = parquet.read_frames(frame_ids, *self._records_dirs())
+        found = parquet.read_frames(set(frame_ids) - self.damaged, *self.records_dirs)
         return [record for record in found if record.item not in self.hidden]
 
     def decisions(self) -> Decisions:
@@ -277,12 +279,16 @@ class Run:
 
     def table(self) -> pads.Dataset:
         """The records as a pyarrow dataset."""
-        table = parquet.dataset(*self._records_dirs())
-        if not self.hidden:
-            return table
-        return table.filter(~pads.field("item").isin(pa.array(sorted(self.hidden), pa.string())))
+        table = parquet.dataset(*self.records_dirs)
+        for column, names in (("item", self.hidden), ("frame_id", self.damaged)):
+            if names:
+                passed_over = pads.field(column).isin(pa.array(sorted(names), pa.string()))
+                table = table.filter(~passed_over)
+        return table
 
-    def _records_dirs(self) -> list[Path]:
+    @property
+    def records_dirs(self) -> list[Path]:
+        """Where its records are, its own folder first."""
         return [self.records_dir, *(other / "records" for other in self.others)]
 
 
@@ -299,19 +305,23 @@ def _brought_here(place: Path | str) -> Path:
     return working_copy.path
 
 
-def _root(said: str) -> Path | str:
+def _root(asked: Mapping[str, Any], path: Path) -> Path | str:
+    dataset = asked.get("dataset")
+    said = dataset.get("root") if isinstance(dataset, Mapping) else None
+    if not isinstance(said, str) or not said or "\0" in said:
+        raise StorageError(f"{path}: damaged; dataset.root is {said!r}")
     return said if is_url(said) else Path(said)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = plain_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StorageError(
             f"{path}: not found; run=DIR must name a folder that `python -m annotate` wrote"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StorageError(f"{path}: damaged; it is no yaml any more") from error
+    except ValueError as error:  # which a text that is no UTF-8 raises as well
+        raise StorageError(f"{path}: damaged; {error}") from error
     if not isinstance(content, dict):
         raise StorageError(f"{path}: damaged; it holds no keys")
     return content

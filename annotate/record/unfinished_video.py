@@ -40,7 +40,8 @@ class UnfinishedVideo:
             sealed = int(path.stem.removeprefix("state-"))
             found = checkpoint.load(path, (*classes, FrameRecord), device)
             whole = all(self._segment(n).is_file() for n in range(sealed))
-            if found is not None and whole and found["stamp"] == self._fingerprint:
+            right = isinstance(found, dict) and found.get("stamp") == self._fingerprint
+            if found is not None and right and whole and "state" in found:
                 self._sealed = sealed
                 return found["state"]
         atomic.remove_folder(self._folder)

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from annotate.data.splits import Split, Splits, split_items
 from annotate.evaluate import uncertainty
@@ -183,7 +182,7 @@ def gather(run: Run, threshold: float, signal_table: pa.Table, split: Split, see
     summary = _read_json(run.path / "summary.json") or {}
     return Facts(
         name=run.path.resolve().name,
-        asked=yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8")),
+        asked=run.asked(),
         weights=run.weights(),
         versions={
             "annotate": version("annotate"),

@@ -27,6 +27,7 @@ from annotate.record import lock, replaced, resume, versions
 from annotate.record.asked import ChangedError
 from annotate.record.counts import Counts, count_records
 from annotate.record.run_folder import Run
+from annotate.record.soundness import sound
 from annotate.runner import gates, interrupt, log_file, summary
 from annotate.runner.exports import Exporter, export_run, make_exporters
 from annotate.runner.units import Shard, Step, Unit, cut, share, to_do
@@ -173,6 +174,8 @@ class _Job:
                 if self._state.todo:
                     self._annotate(load)
                 if self._shard is None:
+                    if len(self._state.todo) < len(self._items):  # what was there may be edited
+                        self._run = sound(self._run)
                     replaced.let_go(self._run, [item.name for item in self._all])
                 self._summary_path.unlink(missing_ok=True)
                 self._run.push(self._summary_path.name)

@@ -46,7 +46,9 @@ def test_parts_are_opened_only_when_due(tmp_path, monkeypatch):
         parquet.write_part(tmp_path, f"part-{part:06d}", rows)
     opened = []
     whole = parquet.read_part
-    monkeypatch.setattr(parquet, "read_part", lambda p: opened.append(p.name) or whole(p))
+    monkeypatch.setattr(
+        parquet, "read_part", lambda path, skip: opened.append(path.name) or whole(path, skip)
+    )
     reading = parquet.read_records(tmp_path)
     next(reading)
     assert opened == ["part-000000.parquet"]

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,26 +23,11 @@ PATIENCE_S = 200  # for a cold App on busy cores
 SIZE = {"width": 1280, "height": 800}
 
 
-@contextmanager
-def app_server() -> Iterator[int]:
-    """The port of a server that the App will find: FiftyOne itself waits for one but a minute."""
+def free_port() -> int:
+    """A port that nothing listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    package = importlib.util.find_spec("fiftyone")
-    assert package and package.submodule_search_locations
-    folder = Path(package.submodule_search_locations[0]) / "server"
-    command = [sys.executable, "main.py", "--port", str(port), "--address", "127.0.0.1"]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(PATIENCE_S):
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/fiftyone"):
-                break
-            time.sleep(1)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
+        return int(free.getsockname()[1])
 
 
 class AppPage:

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image as PilImage
 
 from annotate.record.run_folder import Run
-from annotate.review.app import open_app
+from annotate.review.app import open_app, serving
 from annotate.review.build import build
 from tests import app_page
 from tests.settings import review_command
@@ -25,7 +25,8 @@ def main() -> None:
     run = Run.open(sys.argv[1])
     datasets = {dataset.kind: dataset for dataset in build(run, review_command())}
     first = max(datasets["stills"].samples(), key=lambda sample: float(sample["doubt"]))
-    with app_page.app_server() as port:
+    port = app_page.free_port()
+    with serving(list(datasets.values()), port=port):
         address = f"http://127.0.0.1:{port}"
         session = open_app(datasets["stills"], port=port)
         with app_page.app_page(address) as app:

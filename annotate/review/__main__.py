@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 from annotate.config.compose import compose, typed
@@ -12,7 +13,7 @@ from annotate.errors import ConfigError, StorageError
 from annotate.record.resume import unchanged
 from annotate.record.run_folder import Run
 from annotate.review import progress
-from annotate.review.app import LOOPBACK, open_app
+from annotate.review.app import LOOPBACK, open_app, serving
 from annotate.review.build import build, root_here
 from annotate.review.dataset import DATABASE_ERRORS, ReviewDataset, connect
 from annotate.review.places import places
@@ -64,20 +65,21 @@ def _review(argv: list[str]) -> int:
                 say(line)
             run.push("reviews", "signals.parquet")
         if command.action == "open":
-            _wait(datasets[0], command.port)
+            _wait(datasets, command.port)
     except DATABASE_ERRORS as error:
         raise StorageError(f"FiftyOne's database: {str(error).splitlines()[0]}") from error
     return DONE
 
 
-def _wait(dataset: ReviewDataset, port: int) -> None:
-    """Show a dataset until Ctrl-C, which is how a review ends."""
-    session = open_app(dataset, port=port)
-    say(f"the App is at http://{LOOPBACK}:{port} until Ctrl-C; then action=pull")
-    interrupt.unwatch()
-    with suppress(KeyboardInterrupt):
-        session.wait(-1)
-    say("closing the App")
+def _wait(datasets: Sequence[ReviewDataset], port: int) -> None:
+    """Show the first dataset until Ctrl-C, which is how a review ends."""
+    with serving(datasets, port=port):
+        session = open_app(datasets[0], port=port)
+        say(f"the App is at http://{LOOPBACK}:{port} until Ctrl-C; then action=pull")
+        interrupt.unwatch()
+        with suppress(KeyboardInterrupt):
+            session.wait(-1)
+        say("closing the App")
 
 
 if __name__ == "__main__":

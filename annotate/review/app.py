@@ -5,17 +5,26 @@ FiftyOne is imported where it is used, after `dataset.connect` has said where it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import httpx
 
 from annotate.data.decisions import TRACK_TAGS, VERDICTS
 from annotate.errors import StorageError
 from annotate.evaluate.uncertainty import MEANINGS, SIGNALS
+from annotate.review import server
 from annotate.review.dataset import ReviewDataset
 from annotate.review.documents import UNCERTAINTY_FIELDS
 
 LOOPBACK = "127.0.0.1"
 QUEUE = "queue"
+PATIENCE_S = 180
 
 
 def furnish(
@@ -101,16 +110,45 @@ def _offer_editing(shown: ReviewDataset, class_names: Sequence[str]) -> None:
         dataset.activate_label_schemas(path)
 
 
+@contextmanager
+def serving(datasets: Sequence[ReviewDataset], *, port: int) -> Iterator[None]:
+    """FiftyOne's server on loopback, behind a guard (see `server`), for media of these datasets.
+
+    Raises StorageError where the port is taken or the server does not come up.
+    """
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            free.bind((LOOPBACK, port))
+        except OSError as error:
+            raise StorageError(f"port={port}: it is taken; choose another one") from error
+    command = [sys.executable, "-m", server.__name__, "--port", str(port), "--address", LOOPBACK]
+    command += [f"--dataset={dataset.name}" for dataset in datasets]
+    # It ends with its standard input, which ends with this process however that may be.
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(process, port)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    """Until the server answers; its own makers give it a minute, a busy machine takes longer."""
+    for _ in range(PATIENCE_S):
+        with suppress(httpx.HTTPError):
+            httpx.get(f"http://{LOOPBACK}:{port}/fiftyone", timeout=1)
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(1)
+    raise StorageError(f"port={port}: FiftyOne's server did not come up; try again")
+
+
 def open_app(shown: ReviewDataset, *, port: int) -> Any:
-    """The App on loopback, at the queue; a session to wait for. Raises StorageError."""
+    """The App of the server on `port`, at the queue; a session to wait for."""
     import fiftyone as fo
-    from fiftyone.core.service import ServiceException
 
     view = shown.dataset.load_saved_view(QUEUE)
-    try:
-        return fo.launch_app(shown.dataset, view=view, port=port, address=LOOPBACK)
-    except ServiceException as error:
-        raise StorageError(
-            f"port={port}: the App did not come up within a minute; choose another port where "
-            "this one is taken, or try again where the machine is busy"
-        ) from error
+    return fo.launch_app(shown.dataset, view=view, port=port, address=LOOPBACK)

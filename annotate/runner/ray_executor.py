@@ -21,6 +21,7 @@ from typing import Any
 
 import ray
 import torch
+from ray._private import ray_constants
 from ray.exceptions import RayError, RayTaskError
 
 from annotate.config.settings import AnnotateCommand
@@ -219,6 +220,11 @@ def _connect(settings: AnnotateCommand) -> None:
     asked = settings.ray
     own = {} if asked.address else {"num_cpus": _cpus(asked.workers * asked.cpus)}
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    if not asked.address:
+        # As on a Mac: what is started here listens on loopback alone. Elsewhere Ray takes the
+        # machine's address, and has no argument for another.
+        ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         ray.init(
             address=asked.address or "local",
@@ -230,6 +236,8 @@ def _connect(settings: AnnotateCommand) -> None:
     except (ConnectionError, RayError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"ray.address={asked.address}: cannot connect ({reason})") from error
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from PIL import Image as PilImage
@@ -14,7 +16,7 @@ from annotate.data.geometry import encode_masks
 from annotate.data.types import Rle
 from annotate.record.run_folder import Run
 from annotate.report.overlay import class_colours
-from annotate.review.app import open_app
+from annotate.review.app import open_app, serving
 from annotate.review.dataset import Place
 from tests import app_page
 from tests.review.reviewer import build, exported, of, pull
@@ -40,6 +42,20 @@ def test_the_queue_begins_with_doubt_and_ends_with_what_is_done(run: Run):
     assert len(videos.load_saved_view("queue")) == 1
 
 
+def assert_only_its_media_are_given(port: int, shown: str, other: Path) -> None:
+    def status(path: str, **headers: str) -> int:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=60).status_code
+
+    media = f"/media?filepath={quote(shown)}"
+    assert status(media) == 200
+    assert status("/fiftyone", Host="evil.example:80") == 403
+    assert status(media, Host=f"evil.example:{port}") == 403
+    assert status(media, Origin="http://evil.example") == 403
+    for path in (str(other), "/etc/passwd", f"{shown}/../{Path(shown).name}"):
+        assert status(f"/media?filepath={quote(path)}") == 403
+    assert status(f"{media}&filepath=/etc/passwd") == 403
+
+
 @pytest.mark.timeout(600)
 @app_page.needs_chromium
 def test_the_whole_loop_with_a_browser(run: Run, tmp_path: Path):
@@ -48,8 +64,10 @@ def test_the_whole_loop_with_a_browser(run: Run, tmp_path: Path):
     dataset = Place(run, run.path.name, "stills").find()
     assert dataset is not None
     first = stills.load_saved_view("queue").first().frame_id
-    with app_page.app_server() as port:
+    port = app_page.free_port()
+    with serving([dataset], port=port):
         session = open_app(dataset, port=port)
+        assert_only_its_media_are_given(port, stills.first().filepath, run.path / "config.yaml")
         with app_page.app_page(f"http://127.0.0.1:{port}") as app:
             app.wait_for_samples()
             assert app.samples() == 3

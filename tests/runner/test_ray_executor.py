@@ -1,5 +1,7 @@
 """The same records and exports from Ray's workers, whatever happens to them."""
 
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -22,6 +24,32 @@ def test_workers_that_die_under_way_change_no_byte(tmp_path, monkeypatch):
     killing = killing_ray.Killing(tmp_path, stills=6)
     assert killing.round("0", deaths=[4], kills=0) == []
     assert (killing.at_changes, killing.restarts) == (1, 0)
+
+
+LISTENING = """
+import psutil, sys
+from annotate.config.compose import compose, typed
+from annotate.config.settings import AnnotateCommand
+from annotate.runner import ray_executor
+
+ray_executor._connect(typed(compose(sys.argv[1:], "config"), AnnotateCommand))
+me = psutil.Process()
+for process in (me, *me.children(recursive=True)):
+    for connection in process.net_connections("inet"):
+        if connection.status == psutil.CONN_LISTEN:
+            print("listens", process.name(), connection.laddr.ip)
+"""
+
+
+def test_what_ray_starts_here_listens_on_loopback_alone():
+    argv = ["dataset=.", "prompts=[cat]", "models=tiny", "executor=ray", "ray.workers=1"]
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENING, *argv], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    found = [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("listens")]
+    assert len(found) >= 3  # its store, its scheduler, this process
+    assert {address.removeprefix("::ffff:") for address in found} == {"127.0.0.1"}
 
 
 @pytest.fixture

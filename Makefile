@@ -12,16 +12,21 @@ help: ## this list
 
 setup: $(READY) ## the environment in .venv, from requirements.lock
 
-# sam2 comes as source and needs torch to build, so it goes in last and sees the environment.
+# What is in requirements.lock is installed only if its hash is right, the installer included: `part`
+# takes a package and its hashes out of it. sam2 comes as source and needs torch to build, so it goes
+# in last and sees the environment.
+part = awk '/^[^ ]/ { is_it = /^$(1)==/ } is_it$(2)' requirements.lock
+
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make setup PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet uv==0.13.9
-	grep -v '^sam2==' requirements.lock > $(VENV)/rest.txt
-	$(VENV)/bin/uv pip install --python $(PY) --no-deps -r $(VENV)/rest.txt
-	grep '^sam2==' requirements.lock > $(VENV)/last.txt
-	SAM2_BUILD_CUDA=0 $(VENV)/bin/uv pip install --python $(PY) --no-deps --no-build-isolation -r $(VENV)/last.txt
+	$(call part,uv,) > $(VENV)/first.txt
+	$(PY) -m pip install --quiet --require-hashes -r $(VENV)/first.txt
+	$(call part,sam2, == 0) > $(VENV)/rest.txt
+	$(VENV)/bin/uv pip install --python $(PY) --require-hashes --no-deps -r $(VENV)/rest.txt
+	$(call part,sam2,) > $(VENV)/last.txt
+	SAM2_BUILD_CUDA=0 $(VENV)/bin/uv pip install --python $(PY) --require-hashes --no-deps --no-build-isolation -r $(VENV)/last.txt
 	$(VENV)/bin/uv pip install --python $(PY) --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -66,7 +71,7 @@ train: setup ## train the embedded models on; see training/README.md
 
 lock: setup ## compile requirements.lock anew from pyproject.toml
 	SAM2_BUILD_CUDA=0 $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
-		--all-extras --no-annotate --no-header --no-build-isolation-package sam2 \
+		--all-extras --no-annotate --no-header --generate-hashes --no-build-isolation-package sam2 \
 		pyproject.toml -o requirements.lock
 
 clean: ## remove what the tests and the demo made

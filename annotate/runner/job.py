@@ -51,6 +51,10 @@ class Executor(Protocol):
     def seconds(self) -> Mapping[str, float]:
         """What each stage has taken so far."""
 
+    @property
+    def scaled(self) -> Mapping[str, int]:
+        """How many pictures of more than 8 bits it has met so far, by how they were scaled."""
+
     def run(
         self,
         units: Sequence[Unit],
@@ -74,7 +78,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
     gates.check(settings.gates, classes)
-    found = listing.discover(settings.dataset.path, kind=_kind(settings))
+    found = _found(settings)
     if not segmenter.has_memory and any(item.media == "video" for item in found.items):
         raise ConfigError(f"segment: {NO_MEMORY}")
     load = cache(lambda: _executor(settings, classes))
@@ -154,10 +158,12 @@ class _Job:
         self._run = run
         self._units = share(cut(found.items, settings.runner.part_items), shard)
         self._items = tuple(item for unit in self._units for item in unit.items)
+        self._found = found
         self._all = found.items
         self._state = self._look()
         self._tally = Step()  # of what was done now
         self._seconds: Counter[str] = Counter()
+        self._scaled: Counter[str] = Counter()  # pictures of more than 8 bits, done now
         self._summary_path = run.path / f"{_labelled('summary', shard)}.json"
 
     def finish(self, load: Callable[[], Executor]) -> summary.Summary:
@@ -168,6 +174,7 @@ class _Job:
             left = to_do(self._units, self._state.todo)
             self._run.keep_unfinished(unit.part for unit in left)
         log.info("%d items, %d to do", len(self._items), len(self._state.todo))
+        self._say_what_was_found()
         try:
             with interrupt.last_words(lambda: self._broken_off("interrupted", 130)):
                 if self._state.todo:
@@ -189,6 +196,17 @@ class _Job:
         except AnnotateError as error:
             self._broken_off("stopped", 2, str(error))
             raise
+
+    def _say_what_was_found(self) -> None:
+        """Nothing is passed over in silence: a line for what is not read, one for a likely slip."""
+        if left_out := str(self._found.left_out):
+            log.info("%s", left_out)
+        if (folders := self._found.like_videos) and self._settings.dataset.kind != "demo":
+            log.info(
+                "%s%s: images numbered in a row, taken for stills; if they are the frames of "
+                "videos, dataset.kind=frames tracks objects through each folder",
+                folders[0], f" and {len(folders) - 1} more folders" if len(folders) > 1 else "",
+            )  # fmt: skip
 
     def _look(self) -> resume.ResumeState:
         return resume.resume_state(
@@ -229,6 +247,7 @@ class _Job:
         if self._run.working_copy is not None:  # other machines may have made parts
             self._run.working_copy.pull("records", "stamps")
         self._seconds.update(executor.seconds)
+        self._scaled.update(executor.scaled)
 
     def _export(self) -> Sequence[Mapping[str, Any]]:
         with self._timed("export"):
@@ -308,6 +327,8 @@ class _Job:
                 "before": len(self._items) - len(state.todo),
             },
             changes=state.changes(),
+            left_out=self._found.left_out.kinds,
+            scaled=dict(self._scaled),
             counts=counts,
             seconds={k: round(v, 3) for k, v in self._seconds.items()},
             gates=gates,
@@ -320,6 +341,12 @@ class _Job:
         start = time.perf_counter()
         yield
         self._seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
+
+
+def _found(settings: AnnotateCommand) -> Dataset:
+    found = listing.discover(settings.dataset.path, kind=_kind(settings))
+    items = (replace(item, depth=settings.decode.depth) for item in found.items)
+    return replace(found, items=tuple(items))
 
 
 def _may_redo(settings: AnnotateCommand) -> bool:
@@ -389,5 +416,6 @@ def _asked(settings: AnnotateCommand) -> dict[str, Any]:
         "ground": settings.grounder.deciding() | deciding(settings.ground),
         "segment": settings.segmenter.deciding() | deciding(settings.segment),
         "track": deciding(settings.track),
+        "decode": deciding(settings.decode),
         "video": deciding(settings.video),
     }

@@ -24,6 +24,18 @@ class Dataset:
     left_out: LeftOut = field(default_factory=LeftOut)
     like_videos: tuple[str, ...] = ()  # folders of stills that may be frames
 
+    @property
+    def hint(self) -> str:
+        """A line where the dataset looks like one of another kind, else ""."""
+        if not self.like_videos:
+            return ""
+        first, *more = self.like_videos
+        where = f"{first} and {len(more):,} more folders" if more else first
+        return (
+            f"{where}: images numbered in a row were taken for stills; if they are the frames of "
+            "a video, dataset.kind=frames tracks objects through them"
+        )
+
 
 def dataset(
     root: Path | str, items: tuple[Item, ...], left_out: LeftOut, *, path: str, kind: str

@@ -174,7 +174,8 @@ class _Job:
             left = to_do(self._units, self._state.todo)
             self._run.keep_unfinished(unit.part for unit in left)
         log.info("%d items, %d to do", len(self._items), len(self._state.todo))
-        self._say_what_was_found()
+        for note in self._notes():
+            log.info("%s", note)
         try:
             with interrupt.last_words(lambda: self._broken_off("interrupted", 130)):
                 if self._state.todo:
@@ -197,16 +198,11 @@ class _Job:
             self._broken_off("stopped", 2, str(error))
             raise
 
-    def _say_what_was_found(self) -> None:
-        """Nothing is passed over in silence: a line for what is not read, one for a likely slip."""
-        if left_out := str(self._found.left_out):
-            log.info("%s", left_out)
-        if (folders := self._found.like_videos) and self._settings.dataset.kind != "demo":
-            log.info(
-                "%s%s: images numbered in a row, taken for stills; if they are the frames of "
-                "videos, dataset.kind=frames tracks objects through each folder",
-                folders[0], f" and {len(folders) - 1} more folders" if len(folders) > 1 else "",
-            )  # fmt: skip
+    def _notes(self) -> list[str]:
+        """What was found beside the items, or is likely to be a slip, a line each."""
+        is_demo = self._settings.dataset.kind == "demo"
+        notes = [str(self._found.left_out), "" if is_demo else self._found.hint]
+        return [note for note in notes if note]
 
     def _look(self) -> resume.ResumeState:
         return resume.resume_state(
@@ -329,6 +325,7 @@ class _Job:
             changes=state.changes(),
             left_out=self._found.left_out.kinds,
             scaled=dict(self._scaled),
+            notes=self._notes(),
             counts=counts,
             seconds={k: round(v, 3) for k, v in self._seconds.items()},
             gates=gates,

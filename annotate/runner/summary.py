@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from annotate.data.printable import printable
-from annotate.discover.left_out import LeftOut
 from annotate.record.counts import Counts
 from annotate.runner.gates import Gate
 from annotate.store import atomic
@@ -29,6 +28,7 @@ class Summary:
     changes: Mapping[str, Any]  # of the dataset since the last run, and what was retried
     left_out: Mapping[str, int]  # files in the dataset that are no items, by kind
     scaled: Mapping[str, int]  # pictures of more than 8 bits, done now, by how they were scaled
+    notes: Sequence[str]  # of the dataset, for people, a line each
     counts: Counts | None  # None where the run has not come to its end
     seconds: Mapping[str, float]
     gates: Sequence[Gate] = field(default=())
@@ -99,8 +99,7 @@ def table(summary: Summary) -> str:
         f"items: {counts.ok} ok, {counts.failed} failed ({items['new']} done now, "
         f"{items['before']} before); {counts.frames} frames",
     ]
-    if left_out := str(LeftOut(summary.left_out)):
-        lines.append(left_out)
+    lines += map(printable, summary.notes)
     if summary.scaled:
         how = ", ".join(f"{n:,} {kind}" for kind, n in sorted(summary.scaled.items()))
         lines.append(f"pictures of more than 8 bits, scaled to 8 (decode.depth): {how}")

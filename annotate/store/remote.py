@@ -82,7 +82,11 @@ class Store:
         """The first bytes of a file. Raises FileNotFoundError, StorageError."""
         files, path = self._at(name)
         said = self._says(name, "cannot read it")
-        return bytes(_persistently(lambda: files.cat_file(path, 0, size), said, may_miss=True))
+
+        def read() -> bytes:
+            return bytes(files.cat_file(path, start=0, end=size))
+
+        return _persistently(read, said, may_miss=True)
 
     def fetch(self, name: str, path: Path) -> None:
         """Copy a file to `path`, whole or not at all. Raises FileNotFoundError, StorageError."""

@@ -13,6 +13,7 @@ from annotate.discover.files import is_transport_stream, look_like_frames
 from annotate.discover.left_out import LeftOut, folders_like_videos
 from annotate.discover.listing import discover
 from annotate.errors import ConfigError
+from annotate.runner.summary import table
 from tests.small_runs import run, still
 
 TYPESCRIPT = b"export const G = 1;\n" * 500
@@ -125,7 +126,8 @@ def test_a_run_says_and_counts_it(tmp_path):
     assert written["left_out"] == result.left_out
     log = (tmp_path / "run" / "run.log").read_text()
     assert "2 files are not read: 1 .ts without video, 1 .txt" in log
-    assert ".: images numbered in a row" in log and "dataset.kind=frames" in log
+    assert result.notes[1].startswith(".: images numbered in a row") and result.notes[1] in log
+    assert [line for line in table(result).splitlines() if line in result.notes] == result.notes
 
 
 def test_a_run_says_how_deep_pictures_were_scaled(tmp_path):

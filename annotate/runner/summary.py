@@ -99,7 +99,7 @@ def table(summary: Summary) -> str:
         f"items: {counts.ok} ok, {counts.failed} failed ({items['new']} done now, "
         f"{items['before']} before); {counts.frames} frames",
     ]
-    lines += map(printable, summary.notes)
+    lines += summary.notes
     if summary.scaled:
         how = ", ".join(f"{n:,} {kind}" for kind, n in sorted(summary.scaled.items()))
         lines.append(f"pictures of more than 8 bits, scaled to 8 (decode.depth): {how}")

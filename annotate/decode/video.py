@@ -26,6 +26,7 @@ from annotate.data.types import Depth, Frame, Image, Item
 from annotate.decode.depth import Sample, Scale, asked_scale, scale_of
 from annotate.decode.image import read_image, sample_image
 from annotate.decode.limits import check_size
+from annotate.decode.mp4_index import check_index
 from annotate.discover.files import numbered_images
 from annotate.errors import MediaError
 
@@ -197,6 +198,7 @@ def _opened(path: Path, max_pixels: int | None) -> Iterator[tuple[InputContainer
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise MediaError("not a regular file")
+        check_index(path)
         # An absolute path, because FFmpeg takes what stands before a colon for a protocol.
         with av.open(
             str(path.absolute()),

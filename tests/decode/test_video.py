@@ -351,6 +351,34 @@ def test_a_frame_far_beyond_the_limit_is_not_even_allocated(tmp_path: Path) -> N
         list(opened(both, max_pixels=4000).frames())
 
 
+def test_an_index_of_more_frames_than_bytes_is_refused(tmp_path: Path) -> None:
+    """FFmpeg would take 3.5 GB and two minutes for one of 50 million frames in 1.6 kB."""
+    path = write(tmp_path / "a.mp4", map(scene, range(3)))
+    data = bytearray(path.read_bytes())
+    sizes = data.index(b"stsz") + 8
+    data[sizes : sizes + 8] = (1).to_bytes(4, "big") + (50_000_000).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match=r"its index promises 50,000,000 frames in [0-9,]+ bytes"):
+        opened(path)
+
+
+def test_so_is_one_of_fragments(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = W, H, "yuv420p"
+        for n in range(9):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene(n), format="rgb24")))
+        container.mux(stream.encode())
+    assert until_damage(path)[1] == ""
+    data = bytearray(path.read_bytes())
+    count = data.index(b"trun") + 8
+    data[count : count + 4] = (50_000_000).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match="its index promises 50,000,000 frames"):
+        opened(path)
+
+
 @pytest.mark.parametrize(
     ("suffix", "kind", "codec"),
     [

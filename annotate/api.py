@@ -38,12 +38,13 @@ class Annotator:
     ) -> None:
         settings = _settings(prompts, {"dataset": ".", "models": models, **overrides})
         self.classes = load_prompts(settings.prompts)
+        self._depth = settings.decode.depth
         self._pipeline, self.provenance = build_pipeline(settings, self.classes)
 
     def image(self, image: Image | str | Path) -> FrameRecord:
         """Annotate one picture: a path, or RGB uint8 (h, w, 3). Raises MediaError."""
         if isinstance(image, (str, Path)):
-            path, pixels = Path(image), read_image(Path(image))
+            path, pixels = Path(image), read_image(Path(image), depth=self._depth)
         else:
             path, pixels = Path("image"), np.ascontiguousarray(image)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
@@ -57,7 +58,8 @@ class Annotator:
         All records are in memory, masks as run lengths; for long videos use `run`.
         """
         path = Path(path)
-        frames = open_video(Item(path.name, path, "video")).frames(stride=stride)
+        item = Item(path.name, path, "video", depth=self._depth)
+        frames = open_video(item).frames(stride=stride)
         passing = self._pipeline.video(frames)
         provisional = list(passing.provisional())
         return list(passing.settled(provisional))

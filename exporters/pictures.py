@@ -195,11 +195,11 @@ def _staged(item: Item, records: Iterator[FrameRecord], target: Target, *, how: 
     """Put the pictures of an item where they belong; one on a store is downloaded for it."""
     stage = stage_frames if item.media == "video" else stage_stills
     if item.remote is None or how == "none":
-        yield from stage(item.path, records, target, how=how)
+        yield from stage(item.path, records, target, how=how, depth=item.depth)
     elif (first := next(records, None)) is not None:  # nothing is downloaded for no picture
         records = chain([first], records)
         try:
             with at_hand(item) as here:  # only for a while, so that there is nothing to link to
-                yield from stage(here.path, records, target, how="copy")
+                yield from stage(here.path, records, target, how="copy", depth=item.depth)
         except MediaError:
             yield from ((record, "unreadable") for record in records)

@@ -26,9 +26,10 @@ from typing import Any, Literal
 
 from PIL import Image as PilImage
 
-from annotate.data.types import FrameRecord, Image, Item
+from annotate.data.types import Depth, FrameRecord, Image, Item
+from annotate.decode.depth import Scale
 from annotate.decode.image import FORMATS, needs_rewriting, read_image
-from annotate.decode.video import open_video
+from annotate.decode.video import open_video, scale_of_folder
 from annotate.discover.files import numbered_images
 from annotate.errors import MediaError
 
@@ -47,7 +48,8 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     ".tiff": _TIFF,
     ".webp": {"format": "WEBP", "lossless": True},
 }
-OTHER_SUFFIXES = {".jfif": ".jpg", ".jpe": ".jpg"}  # of what is JPEG too; everything else: .png
+# Of what is JPEG too; everything else is a .png.
+OTHER_SUFFIXES = {".jfif": ".jpg", ".jpe": ".jpg", ".mpo": ".jpg"}
 
 
 def staged_suffix(suffix: str) -> str:
@@ -62,29 +64,43 @@ Staged = Iterator[tuple[FrameRecord, str]]
 
 
 def stage_stills(
-    source: Path, records: Iterable[FrameRecord], target: Target, *, how: Staging
+    source: Path,
+    records: Iterable[FrameRecord],
+    target: Target,
+    *,
+    how: Staging,
+    depth: Depth = "auto",
 ) -> Staged:
     """Put one still at the target of each of its records."""
     for record in records:
         size_wh = record.width, record.height
-        yield record, stage_still(source, target(record), size_wh=size_wh, how=how)
+        yield record, stage_still(source, target(record), size_wh=size_wh, how=how, depth=depth)
 
 
 def stage_frames(
-    source: Path, records: Iterable[FrameRecord], target: Target, *, how: Staging
+    source: Path,
+    records: Iterable[FrameRecord],
+    target: Target,
+    *,
+    how: Staging,
+    depth: Depth = "auto",
 ) -> Staged:
-    """Put the frames of one video, in their order, at the targets of their records."""
+    """Put the frames of one video, in their order, at the targets of their records.
+
+    Values of more than 8 bits are scaled by `depth`, as they were for annotation.
+    """
     if how == "none":
         return ((record, "") for record in records)
     stage = _stage_numbered if _is_folder(source) else _stage_decoded
-    return stage(source, records, target, how)
+    return stage(source, records, target, how, depth)
 
 
 def _stage_numbered(
-    source: Path, records: Iterable[FrameRecord], target: Target, how: Staging
+    source: Path, records: Iterable[FrameRecord], target: Target, how: Staging, depth: Depth
 ) -> Staged:
     try:
         paths = numbered_images(source)
+        scale = scale_of_folder(paths, depth) or depth
     except OSError:
         yield from ((record, _why(source)) for record in records)
         return
@@ -94,16 +110,16 @@ def _stage_numbered(
             yield record, "missing"
             continue
         path = paths[record.frame_index]
-        yield record, stage_still(path, target(record), size_wh=size_wh, how=how)
+        yield record, stage_still(path, target(record), size_wh=size_wh, how=how, depth=scale)
 
 
 def _stage_decoded(
-    source: Path, records: Iterable[FrameRecord], target: Target, how: Staging
+    source: Path, records: Iterable[FrameRecord], target: Target, how: Staging, depth: Depth
 ) -> Staged:
     due, waiting = tee(records)  # both go in step, so that one record is held
     reason = "changed"  # of what is left when the video has come to its end
     try:
-        video = open_video(Item(source.name, source, "video"))
+        video = open_video(Item(source.name, source, "video", depth=depth))
         frames = video.frames_at(record.frame_index for record in due)
         for frame, record in zip(frames, waiting, strict=False):
             yield record, _write_frame(frame.image, target(record), (record.width, record.height))
@@ -121,7 +137,14 @@ def _write_frame(image: Image, target: Path, size_wh: tuple[int, int]) -> str:
     return ""
 
 
-def stage_still(source: Path, target: Path, *, size_wh: tuple[int, int], how: Staging) -> str:
+def stage_still(
+    source: Path,
+    target: Path,
+    *,
+    size_wh: tuple[int, int],
+    how: Staging,
+    depth: Depth | Scale = "auto",
+) -> str:
     """Put a picture at `target`; returns "" or the reason why it cannot be there.
 
     A file that no longer has the size its labels were made for is another picture.
@@ -129,7 +152,7 @@ def stage_still(source: Path, target: Path, *, size_wh: tuple[int, int], how: St
     if how == "none":
         return ""
     try:
-        found_wh, complete, rewritten = _look(source)
+        found_wh, complete, rewritten = _look(source, depth)
     except (OSError, MediaError):
         return _why(source)
     if found_wh != size_wh:
@@ -157,15 +180,15 @@ def _why(source: Path) -> str:
         return "unreadable"
 
 
-def _look(source: Path) -> tuple[tuple[int, int], bool, Image | None]:
+def _look(source: Path, depth: Depth | Scale) -> tuple[tuple[int, int], bool, Image | None]:
     """Upright size, whether the file ends as it should, and the pixels if it must be rewritten."""
-    rewrite = needs_rewriting(source)
-    with PilImage.open(source, formats=FORMATS) as picture:
-        found, size_wh = picture.format, picture.size
-    if rewrite or found not in READABLE_FORMATS:
-        image = read_image(source)
-        return (image.shape[1], image.shape[0]), True, image
-    return size_wh, found not in ("JPEG", "MPO") or _ends_with(source, JPEG_END), None
+    if not needs_rewriting(source):
+        with PilImage.open(source, formats=FORMATS) as picture:
+            found, size_wh = picture.format, picture.size
+        if found in READABLE_FORMATS:
+            return size_wh, found not in ("JPEG", "MPO") or _ends_with(source, JPEG_END), None
+    image = read_image(source, depth=depth)
+    return (image.shape[1], image.shape[0]), True, image
 
 
 def _ends_with(path: Path, end: bytes) -> bool:

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotate.config.target import Target
-from annotate.data.checks import within
+from annotate.data.checks import within, word_or_range
 from annotate.data.splits import check_split
+from annotate.data.types import Depth
 from annotate.errors import ConfigError
 
 Share = Annotated[float, within(0, 1)]
@@ -82,6 +83,14 @@ class TrackSettings:
             max_misses=max(1, round(self.max_misses / every)),
             min_hits=max(1, round(self.min_hits / every)),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeSettings:
+    """See `decode:` in conf/config.yaml."""
+
+    # A range is in the values of the file.
+    depth: Annotated[Depth, word_or_range("auto", "high_byte", "minmax")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +235,7 @@ class AnnotateCommand:
     segment: SegmentSettings
     segmenter: Target
     track: TrackSettings
+    decode: DecodeSettings
     video: VideoSettings
     runner: RunnerSettings
     ray: RaySettings

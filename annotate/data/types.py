@@ -18,6 +18,8 @@ from annotate.data import geometry
 
 Image = npt.NDArray[np.uint8]
 Media = Literal["image", "video"]
+Depth = Literal["auto", "high_byte", "minmax"] | tuple[float, float]
+"""How values of more than 8 bits become 8: by what they say, or from a range; see decode/depth."""
 Origin = Literal["detected", "propagated", "backfilled", "repropagated", "reviewed"]
 """Who made an instance what it is. Records hold no `reviewed`: it is what a person drew or changed,
 `repropagated` what memory carried on from there.
@@ -76,6 +78,7 @@ class Item:
     path: Path  # on this machine; of a remote one, of no use before it is at hand
     media: Media = "image"
     remote: Remote | None = None
+    depth: Depth = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
-from annotate.data.types import Frame, Item
+from annotate.data.types import Frame, Image, Item
+from annotate.decode.depth import Scale
 from annotate.decode.download import at_hand
 from annotate.decode.image import read_image
 from annotate.errors import MediaError
@@ -27,17 +29,25 @@ def decode_ahead(
     ahead: int,
     max_pixels: int,
     crowded: Callable[[], bool] = lambda: False,
+    tell: Callable[[str, Scale, Image], None] = lambda name, scale, image: None,
 ) -> Iterator[tuple[Item, Frame | MediaError]]:
     """Decoded items in their order, `ahead` of them in flight on `workers` threads.
 
-    While memory is `crowded`, those in flight are handed out before others are begun.
+    While memory is `crowded`, those in flight are handed out before others are begun. `tell` is
+    told how values of more than 8 bits were scaled.
     """
 
     def decode(item: Item) -> Frame | MediaError:
         try:
             check_name(item)
             with at_hand(item) as here:
-                return Frame(item=item, image=read_image(here.path, max_pixels=max_pixels))
+                image = read_image(
+                    here.path,
+                    max_pixels=max_pixels,
+                    depth=item.depth,
+                    tell=partial(tell, item.name),
+                )
+                return Frame(item=item, image=image)
         except MediaError as error:
             return error
 

@@ -6,12 +6,13 @@ are left as they are stored: the pixels are those that other decoders give as we
 
 from __future__ import annotations
 
+import errno
 import stat
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,29 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from annotate.data.types import Frame, Image, Item
-from annotate.decode.image import read_image
+from annotate.data.types import Depth, Frame, Image, Item
+from annotate.decode.depth import Sample, Scale, asked_scale, scale_of
+from annotate.decode.image import read_image, sample_image
+from annotate.decode.limits import check_size
+from annotate.decode.mp4_index import check_index
 from annotate.discover.files import numbered_images
 from annotate.errors import MediaError
 
 FOLDER_FPS = 25.0  # of image folders, which do not say
+SAMPLED_IMAGES = 16  # of a folder, spread over it, that the scale of deep values is taken from
+SAMPLED_FRAMES = 64  # of a file, the first ones: to spread them it would be decoded twice
+# FFmpeg counts the padding of its rows as well.
+_PADDING = 1 << 22  # px
 # Formats that hold pictures themselves. Others (playlists, concatenations) name further files and
 # addresses, and FFmpeg would open them: it goes by what is in a file, not by its suffix.
 FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,h264,hevc"
+
+
+Tell = Callable[[Scale, Image], None]
+
+
+def _in_silence(scale: Scale, image: Image) -> None:
+    """What is done with deep values where nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,8 @@ class Video:
     size_wh: tuple[int, int]  # px, upright
     frame_count_hint: int | None  # what the file says of itself; None where it does not
     max_pixels: int | None = None  # of one frame
+    scale: Scale | None = None  # of values of more than 8 bits, the same for every frame
+    tell: Tell = _in_silence
 
     def frames(self, *, stride: int = 1, start: int = 0) -> Iterator[Frame]:
         """Frames `start`, `start + stride`, ... to the end; see `frames_at`."""
@@ -68,18 +85,26 @@ class Video:
         path = self.item.path
         if path.is_dir():
             for index, image_path in enumerate(numbered_images(path)):
-                yield index / self.fps, partial(_read_numbered, image_path, self.max_pixels)
+                depth = self.scale or self.item.depth
+                read = partial(_read_numbered, image_path, self.max_pixels, depth, self.tell)
+                yield index / self.fps, read
             return
         first_s = time_s = turn = None
         with _opened(path, self.max_pixels) as (container, stream):
-            for frame in _decoded(container, stream):
+            for frame in _decoded(container, stream, self.max_pixels):
                 turn = turn or _turn(frame)
                 if frame.pts is not None and frame.time_base is not None:
                     time_s = float(frame.pts * frame.time_base)
                 else:
                     time_s = 0.0 if time_s is None else time_s + 1 / self.fps
                 first_s = time_s if first_s is None else first_s
-                yield time_s - first_s, partial(_upright, frame, turn)
+                yield time_s - first_s, partial(self._upright, frame, turn)
+
+    def _upright(self, frame: av.VideoFrame, turn: _Turn) -> Image:
+        image = _upright(frame, turn, self.scale)
+        if self.scale is not None and _deep_format(frame):
+            self.tell(self.scale, image)
+        return image
 
     def _checked(self, image: Image, index: int) -> Image:
         height, width = image.shape[:2]
@@ -89,9 +114,10 @@ class Video:
         return image
 
 
-def open_video(item: Item, *, max_pixels: int | None = None) -> Video:
+def open_video(item: Item, *, max_pixels: int | None = None, tell: Tell = _in_silence) -> Video:
     """Open a video file or a folder of numbered images and look at its first frame.
 
+    Values of more than 8 bits are scaled by `item.depth`, all frames alike, and `tell` is told how.
     Raises MediaError with the reason when there is nothing to decode, or when a frame has more than
     `max_pixels` pixels.
     """
@@ -100,35 +126,70 @@ def open_video(item: Item, *, max_pixels: int | None = None) -> Video:
     except PermissionError as error:
         raise MediaError("permission denied") from error
     if is_folder:
-        return _open_folder(item, max_pixels)
+        return _open_folder(item, max_pixels, tell)
     with _opened(item.path, max_pixels) as (container, stream):
-        first = next(_decoded(container, stream), None)
+        frames = _decoded(container, stream, max_pixels)
+        first = next(frames, None)
         if first is None:
             raise MediaError("the video has no frames")
         rate = stream.average_rate or stream.guessed_rate
-        height, width = _upright(first, _turn(first)).shape[:2]
+        turn = _turn(first)
+        size_wh = (first.height, first.width) if turn.swap else (first.width, first.height)
         return Video(
             item=item,
             fps=float(rate) if rate else FOLDER_FPS,
-            size_wh=(width, height),
+            size_wh=size_wh,
             frame_count_hint=stream.frames or None,
             max_pixels=max_pixels,
+            scale=_scale_of_first(chain([first], frames), item.depth),
+            tell=tell,
         )
 
 
-def _open_folder(item: Item, max_pixels: int | None) -> Video:
+def _open_folder(item: Item, max_pixels: int | None, tell: Tell) -> Video:
     paths = numbered_images(item.path)
     if not paths:
         raise MediaError("the folder has no numbered images")
-    height, width = _read_numbered(paths[0], max_pixels).shape[:2]
-    return Video(item, FOLDER_FPS, (width, height), len(paths), max_pixels)
+    scale = scale_of_folder(paths, item.depth, max_pixels)
+    height, width = _read_numbered(paths[0], max_pixels, scale or item.depth).shape[:2]
+    return Video(item, FOLDER_FPS, (width, height), len(paths), max_pixels, scale, tell)
 
 
-def _read_numbered(path: Path, max_pixels: int | None) -> Image:
+def _read_numbered(
+    path: Path, max_pixels: int | None, depth: Depth | Scale, tell: Tell = _in_silence
+) -> Image:
     try:
-        return read_image(path, max_pixels=max_pixels)
+        return read_image(path, max_pixels=max_pixels, depth=depth, tell=tell)
     except MediaError as error:
         raise MediaError(f"{path.name}: {error}") from error
+
+
+def scale_of_folder(
+    paths: Sequence[Path], depth: Depth, max_pixels: int | None = None
+) -> Scale | None:
+    """The scale that the frames of a folder share; None where those looked at have 8 bits."""
+    if isinstance(depth, tuple):
+        return None
+    samples: list[Sample | None] = []
+    for number in sorted({n * len(paths) // SAMPLED_IMAGES for n in range(SAMPLED_IMAGES)}):
+        with suppress(MediaError):  # it will be said where the frame is read
+            samples.append(sample_image(paths[number], max_pixels=max_pixels))
+    deep = [sample for sample in samples if sample is not None]
+    return scale_of(deep, depth) if deep else None
+
+
+def _scale_of_first(frames: Iterable[av.VideoFrame], depth: Depth) -> Scale | None:
+    """The scale of a file of deep values, by its first frames; None where it has others."""
+    samples: list[Sample] = []
+    with suppress(MediaError):  # of damage further on, which will be said there
+        for frame in islice(frames, SAMPLED_FRAMES):
+            if (form := _deep_format(frame)) is None:
+                break
+            values = frame.to_ndarray(format=form, threads=1)
+            samples.append(Sample.of([values], (frame.width, frame.height)))
+            if asked := asked_scale(depth, fractions=samples[0].fractions):
+                return asked
+    return scale_of(samples, depth) if samples else None
 
 
 @contextmanager
@@ -137,6 +198,7 @@ def _opened(path: Path, max_pixels: int | None) -> Iterator[tuple[InputContainer
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise MediaError("not a regular file")
+        check_index(path)
         # An absolute path, because FFmpeg takes what stands before a colon for a protocol.
         with av.open(
             str(path.absolute()),
@@ -144,11 +206,9 @@ def _opened(path: Path, max_pixels: int | None) -> Iterator[tuple[InputContainer
             metadata_errors="replace",
         ) as container:
             stream = _video_stream(container)
-            width, height = stream.codec_context.width, stream.codec_context.height
-            if max_pixels is not None and width * height > max_pixels:
-                raise MediaError(
-                    f"{width}x{height} is more than dataset.max_pixels={max_pixels} pixels"
-                )
+            check_size((stream.codec_context.width, stream.codec_context.height), max_pixels)
+            if max_pixels is not None:
+                stream.codec_context.options = {"max_pixels": str(max_pixels + _PADDING)}
             yield container, stream
     except FileNotFoundError as error:
         raise MediaError("file not found") from error
@@ -167,8 +227,11 @@ def _video_stream(container: InputContainer) -> VideoStream:
     raise MediaError("the file has no video stream")
 
 
-def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """The pictures in the order they are shown; MediaError where the file is damaged or cut off.
+def _decoded(
+    container: InputContainer, stream: VideoStream, max_pixels: int | None
+) -> Iterator[av.VideoFrame]:
+    """The pictures in the order they are shown; MediaError where the file is damaged or cut off,
+    or where a picture has more than `max_pixels` pixels, whatever the file says of itself.
 
     FFmpeg would paint over damage with guesses that no label should describe. What it cannot decode
     before the first picture is passed over: recordings of broadcasts begin in mid-air.
@@ -192,13 +255,17 @@ def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Vide
                 with suppress(av.FFmpegError):  # good frames may still wait in the decoder
                     frames = stream.codec_context.decode(None)
         for frame in frames:
+            check_size((frame.width, frame.height), max_pixels, said=f"frame {shown}: ")
             if frame.is_corrupt:
                 raise MediaError(f"damaged at frame {shown}")
             yield frame
             shown += 1
     if damage:
         where = f"damaged after frame {shown - 1}" if shown else "cannot decode"
-        raise MediaError(f"{where}: {reason_of(damage)}") from damage
+        reason = reason_of(damage)
+        if max_pixels is not None and damage.errno == errno.EINVAL:  # also when it is too large
+            reason += f", or more than dataset.max_pixels={max_pixels} pixels"
+        raise MediaError(f"{where}: {reason}") from damage
     if packets < due or _is_cut_off(Path(container.name)):
         raise MediaError(f"cut off after frame {shown - 1}" if shown else "cut off")
 
@@ -255,14 +322,37 @@ def _turn(frame: av.VideoFrame) -> _Turn:
     return _Turn(mirror_rows=d < 0, mirror_columns=a < 0)
 
 
-def _upright(frame: av.VideoFrame, turn: _Turn) -> Image:
+def _upright(frame: av.VideoFrame, turn: _Turn, scale: Scale | None) -> Image:
     """The pixels as they are meant to be seen, RGB uint8 (h, w, 3)."""
-    # One thread: a pool per picture costs more time than it saves.
-    image = frame.to_ndarray(format="rgb24", threads=1)
+    image = _rgb(frame, scale)
     if turn.swap:
         image = image.transpose(1, 0, 2)
     image = image[:: -1 if turn.mirror_rows else 1, :: -1 if turn.mirror_columns else 1]
     return np.ascontiguousarray(image)
+
+
+def _rgb(frame: av.VideoFrame, scale: Scale | None) -> Image:
+    # One thread: a pool per picture costs more time than it saves.
+    if scale is None or (form := _deep_format(frame)) is None:
+        return np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
+    image = scale.apply(frame.to_ndarray(format=form, threads=1))
+    return image if image.ndim == 3 else image[:, :, None].repeat(3, axis=2)
+
+
+def _deep_format(frame: av.VideoFrame) -> str | None:
+    """The format to read values of 16 bits or fractions in; None for what has a meaning of its own.
+
+    Of YUV and of 9 to 14 bits FFmpeg knows the range, and brings it to 8 bits.
+    """
+    format = frame.format
+    if max(part.bits for part in format.components) < 16:
+        return None
+    is_grey, is_float = format.name.startswith(("gray", "ya")), "f32" in format.name
+    if not is_grey and not format.is_rgb:
+        return None
+    if is_float:
+        return "grayf32le" if is_grey else "gbrpf32le"
+    return "gray16le" if is_grey else "rgb48le"
 
 
 def reason_of(error: Exception) -> str:

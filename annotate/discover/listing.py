@@ -8,8 +8,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from annotate.data.types import Item
-from annotate.discover.dataset import KINDS, SUFFIXES, Dataset, names_in_coco
-from annotate.discover.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered
+from annotate.discover.dataset import KINDS, SUFFIXES, Dataset, dataset, names_in_coco
+from annotate.discover.files import (
+    IMAGE_SUFFIXES,
+    LOOKED_AT,
+    SHARED_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_numbered,
+    is_transport_stream,
+)
+from annotate.discover.left_out import left_out
 from annotate.errors import ConfigError
 from annotate.store.remote import is_url
 
@@ -48,12 +56,14 @@ def discover(path: str, *, kind: str = "auto") -> Dataset:
     if place in barred:
         raise ConfigError(f"{path}: permission denied; the dataset cannot be listed")
     if kind == "frames":
+        others = [path for path in found if not is_numbered(path)]
         root, items = _folders_of_frames(found, root, barred)
     else:
-        items = _items(found, root, SUFFIXES.get(kind, IMAGE_SUFFIXES | VIDEO_SUFFIXES), barred)
-    if not items:
-        raise ConfigError(f"dataset={path}: no image or video in it (looked for {kind})")
-    return Dataset(root=root.resolve(), items=items)
+        suffixes = SUFFIXES.get(kind, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+        read = [path for path in found if path.suffix.lower() in suffixes and _is_its_kind(path)]
+        others = sorted({*found}.difference(read))
+        items = _items(read, root, barred)
+    return dataset(root.resolve(), items, left_out(others), path=path, kind=kind)
 
 
 def expand(path: str) -> Path:
@@ -77,20 +87,27 @@ def _folders_of_frames(
     return top, tuple(Item(name, named[name], "video") for name in sorted(named))
 
 
-def _items(
-    paths: Iterable[Path], root: Path, suffixes: frozenset[str], barred: Iterable[Path]
-) -> tuple[Item, ...]:
+def _items(paths: Iterable[Path], root: Path, barred: Iterable[Path]) -> tuple[Item, ...]:
     found = {}
     for folder in barred:
         name = _name(folder.relative_to(root))
         found[name] = Item(name=name, path=folder)
     for path in paths:
-        suffix = path.suffix.lower()
-        if suffix in suffixes:
-            name = _name(path.relative_to(root))
-            media = "video" if suffix in VIDEO_SUFFIXES else "image"
-            found[name] = Item(name=name, path=path, media=media)  # type: ignore[arg-type]
+        name = _name(path.relative_to(root))
+        media = "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
+        found[name] = Item(name=name, path=path, media=media)  # type: ignore[arg-type]
     return tuple(found[name] for name in sorted(found))
+
+
+def _is_its_kind(path: Path) -> bool:
+    """False where a suffix that others have as well is not that of a video."""
+    if path.suffix.lower() not in SHARED_SUFFIXES or not path.is_file():
+        return True
+    try:
+        with path.open("rb") as file:
+            return is_transport_stream(file.read(LOOKED_AT))
+    except OSError:  # which will be said where it is decoded
+        return True
 
 
 def _name(path: Path) -> str:

@@ -7,15 +7,25 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from annotate.data.types import Item, Remote
-from annotate.discover.dataset import SUFFIXES, Dataset, names_in_coco
-from annotate.discover.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered
+from annotate.discover.dataset import SUFFIXES, Dataset, dataset, names_in_coco
+from annotate.discover.files import (
+    IMAGE_SUFFIXES,
+    LOOKED_AT,
+    SHARED_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_numbered,
+    is_transport_stream,
+)
+from annotate.discover.left_out import left_out
 from annotate.errors import ConfigError, StorageError
 from annotate.store.remote import Seen, Store
 
 ALL = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+AT_ONCE = 16  # files whose beginnings are looked at
 
 
 def discover_remote(url: str, kind: str) -> Dataset:
@@ -26,12 +36,13 @@ def discover_remote(url: str, kind: str) -> Dataset:
     except (StorageError, FileNotFoundError) as error:
         raise ConfigError(f"dataset={error}") from error
     if kind == "frames":
+        others = [name for name in found if not is_numbered(PurePosixPath(name))]
         root, items = _folders_of_frames(root, found)
     else:
         items = _items(root, found, SUFFIXES.get(kind, ALL))
-    if not items:
-        raise ConfigError(f"dataset={url}: no image or video in it (looked for {kind})")
-    return Dataset(root=root, items=items)
+        others = list(found.keys() - {item.name for item in items})
+    beside = left_out(map(PurePosixPath, others))
+    return dataset(root, items, beside, path=url, kind=kind)
 
 
 def _found(url: str) -> tuple[str, Mapping[str, Seen]]:
@@ -91,13 +102,27 @@ def _coco(url: str) -> tuple[str, Mapping[str, Seen]]:
 
 def _items(root: str, found: Mapping[str, Seen], suffixes: frozenset[str]) -> tuple[Item, ...]:
     items = []
+    others = _of_another_kind(Store(root), found) if VIDEO_SUFFIXES & suffixes else set()
     for name in sorted(found):
         suffix = PurePosixPath(name).suffix.lower()
-        if suffix in suffixes:
+        if suffix in suffixes and name not in others:
             remote = Remote(root, found[name])
             media = "video" if suffix in VIDEO_SUFFIXES else "image"
             items.append(Item(name, Path(name), media, remote))  # type: ignore[arg-type]
     return tuple(items)
+
+
+def _of_another_kind(store: Store, found: Mapping[str, Seen]) -> set[str]:
+    """Files with a suffix of videos that are none, by how they begin."""
+    shared = [n for n in found if PurePosixPath(n).suffix.lower() in SHARED_SUFFIXES]
+
+    def begins(name: str) -> bytes:
+        size = min(found[name][0], LOOKED_AT)  # stores refuse to read beyond the end
+        return store.head(name, size) if size else b""
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        heads = pool.map(begins, shared)
+        return {n for n, head in zip(shared, heads, strict=True) if not is_transport_stream(head)}
 
 
 def _folders_of_frames(root: str, found: Mapping[str, Seen]) -> tuple[str, tuple[Item, ...]]:

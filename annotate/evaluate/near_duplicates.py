@@ -14,7 +14,7 @@ from PIL import Image as PilImage
 
 from annotate.data.types import Image, Item
 from annotate.decode.download import at_hand
-from annotate.decode.image import FORMATS
+from annotate.decode.image import FORMATS, is_deep, read_image
 from annotate.record.run_folder import Run
 
 ALIKE_BITS: Final = 3  # of 64; of two pictures that are alike fewer or as many differ
@@ -76,6 +76,8 @@ def _hashed(run: Run, items: Iterable[str]) -> Iterator[tuple[str, int | None]]:
 def _hash_of(item: Item) -> int | None:
     try:
         with at_hand(item) as here, PilImage.open(here.path, formats=FORMATS) as picture:
+            if is_deep(picture):
+                return difference_hash(read_image(here.path, depth=here.depth).max(axis=2))
             picture.draft("L", (64, 64))  # a JPEG is decoded no larger than it is needed
             return difference_hash(np.asarray(picture.convert("L")))
     except Exception:  # decoders raise what they like; a picture that is gone is like no other

@@ -22,6 +22,9 @@ FIRST_TARGETS = {
     "segment": "annotate.segment.sam2.Sam2",
 }
 
+# What the first versions did not ask, and what it was then, as far as 8 bits go.
+NOT_ASKED_AT_FIRST = {"decode": {"depth": "auto"}}
+
 
 def deciding(documents: Mapping[str, Any]) -> Any:
     """What decides the records: export thresholds and areas of classes do not.
@@ -37,7 +40,7 @@ def deciding(documents: Mapping[str, Any]) -> Any:
             for role, first in FIRST_TARGETS.items()
             if isinstance(asked.get(role), Mapping)
         }
-        documents = {**documents, "config.yaml": {**asked, **named}}
+        documents = {**documents, "config.yaml": {**NOT_ASKED_AT_FIRST, **asked, **named}}
     if "classes.yaml" not in documents:
         return documents
     exporting = ("threshold", "min_area", "max_area", "colour")

@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import yaml
 
+from annotate.config.schema import checked
+from annotate.config.settings import DecodeSettings
 from annotate.data import decisions, plain_yaml
 from annotate.data.decisions import Decision, Decisions
-from annotate.data.types import ClassList, FrameRecord, Item, Media, Remote
+from annotate.data.types import ClassList, Depth, FrameRecord, Item, Media, Remote
 from annotate.discover.class_list import class_list_from_yaml, class_list_to_yaml
 from annotate.errors import ConfigError, FolderInUseError, StorageError
 from annotate.record import parquet, reviews
-from annotate.record.asked import ChangedError, deciding, difference
+from annotate.record.asked import NOT_ASKED_AT_FIRST, ChangedError, deciding, difference
 from annotate.record.lock import one_writer
 from annotate.store import atomic
 from annotate.store.remote import is_url
@@ -40,6 +42,7 @@ class Run:
     # What is passed over when records are read:
     hidden: frozenset[str] = frozenset()  # items
     damaged: frozenset[str] = frozenset()  # frames
+    depth: Depth = "auto"  # how its pictures of more than 8 bits were scaled
 
     @classmethod
     def open(cls, path: Path | str, *others: Path | str) -> Run:
@@ -60,6 +63,7 @@ class Run:
             classes=class_list_from_yaml(classes, str(here / "classes.yaml")),
             others=tuple(more),
             working_copy=WorkingCopy(path) if is_url(path) else None,
+            depth=_depth(asked, here / "config.yaml"),
         )
         run._check_others(asked, classes)
         return run
@@ -85,7 +89,7 @@ class Run:
             ),
             "classes.yaml": class_list_to_yaml(classes),
         }
-        run = cls(path=path, root=root, classes=classes, working_copy=working_copy)
+        run = cls(path, root, classes, working_copy=working_copy, depth=_depth(asked, here / "config.yaml"))
         before = {n: _read_yaml(path / n) for n in texts if (path / n).is_file()}
         now = {name: yaml.safe_load(texts[name]) for name in before}
         run._refuse(difference(deciding(before), deciding(now)))
@@ -211,8 +215,8 @@ class Run:
     def source(self, item: str, media: Media) -> Item:
         """An item of the dataset, to be read (`download.at_hand`)."""
         if isinstance(self.root, str):
-            return Item(item, Path(item), media, Remote(self.root, None))
-        return Item(item, self.root / item, media)
+            return Item(item, Path(item), media, Remote(self.root, None), self.depth)
+        return Item(item, self.root / item, media, depth=self.depth)
 
     @contextmanager
     def held(self) -> Iterator[Run]:
@@ -303,6 +307,16 @@ def _brought_here(place: Path | str) -> Path:
     except FolderInUseError:  # by the one writer that there is, who has all of it here
         pass
     return working_copy.path
+
+
+def _depth(asked: Mapping[str, Any], path: Path) -> Depth:
+    """How deep values were scaled. Raises StorageError."""
+    said = asked.get("decode")
+    try:
+        known = {**NOT_ASKED_AT_FIRST["decode"], **(said if isinstance(said, Mapping) else {})}
+        return checked(DecodeSettings, known, "decode").depth
+    except ConfigError as error:
+        raise StorageError(f"{path}: damaged; {error}") from error
 
 
 def _root(asked: Mapping[str, Any], path: Path) -> Path | str:

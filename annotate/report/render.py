@@ -99,7 +99,7 @@ def decoded(source: Item, records: Iterator[FrameRecord]) -> Iterator[tuple[Imag
     """Each record with its picture. Raises MediaError when it is gone, or not the one of then."""
     pairs: Iterator[tuple[Image, FrameRecord]]
     if source.media == "image":
-        pairs = ((read_image(source.path), record) for record in records)
+        pairs = ((read_image(source.path, depth=source.depth), record) for record in records)
     else:
         due, waiting = tee(records)  # both go in step, so that one record is held
         frames = _from_first(source, due)

@@ -309,7 +309,7 @@ def _frames_with(
 def _picture(run: Run, record: FrameRecord) -> Image:
     source = run.source(record.item, record.media)
     if record.media == "image":
-        return read_image(source.path)
+        return read_image(source.path, depth=source.depth)
     return next(frame.image for frame in open_video(source).frames_at([record.frame_index]))
 
 

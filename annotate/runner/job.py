@@ -52,6 +52,10 @@ class Executor(Protocol):
     def seconds(self) -> Mapping[str, float]:
         """What each stage has taken so far."""
 
+    @property
+    def scaled(self) -> Mapping[str, int]:
+        """How many pictures of more than 8 bits it has met so far, by how they were scaled."""
+
     def run(
         self,
         units: Sequence[Unit],
@@ -75,7 +79,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
     gates.check(settings.gates, classes)
-    found = listing.discover(settings.dataset.path, kind=_kind(settings))
+    found = _found(settings)
     if not segmenter.has_memory and any(item.media == "video" for item in found.items):
         raise ConfigError(f"segment: {NO_MEMORY}")
     load = cache(lambda: _executor(settings, classes))
@@ -155,10 +159,12 @@ class _Job:
         self._run = run
         self._units = share(cut(found.items, settings.runner.part_items), shard)
         self._items = tuple(item for unit in self._units for item in unit.items)
+        self._found = found
         self._all = found.items
         self._state = self._look()
         self._tally = Step()  # of what was done now
         self._seconds: Counter[str] = Counter()
+        self._scaled: Counter[str] = Counter()  # pictures of more than 8 bits, done now
         self._summary_path = run.path / f"{_labelled('summary', shard)}.json"
 
     def finish(self, load: Callable[[], Executor]) -> summary.Summary:
@@ -169,6 +175,8 @@ class _Job:
             left = to_do(self._units, self._state.todo)
             self._run.keep_unfinished(unit.part for unit in left)
         log.info("%d items, %d to do", len(self._items), len(self._state.todo))
+        for note in self._notes():
+            log.info("%s", note)
         try:
             with interrupt.last_words(lambda: self._broken_off("interrupted", 130)):
                 if self._state.todo:
@@ -192,6 +200,12 @@ class _Job:
         except AnnotateError as error:
             self._broken_off("stopped", 2, str(error))
             raise
+
+    def _notes(self) -> list[str]:
+        """What was found beside the items, or is likely to be a slip, a line each."""
+        is_demo = self._settings.dataset.kind == "demo"
+        notes = [str(self._found.left_out), "" if is_demo else self._found.hint]
+        return [note for note in notes if note]
 
     def _look(self) -> resume.ResumeState:
         return resume.resume_state(
@@ -232,6 +246,7 @@ class _Job:
         if self._run.working_copy is not None:  # other machines may have made parts
             self._run.working_copy.pull("records", "stamps")
         self._seconds.update(executor.seconds)
+        self._scaled.update(executor.scaled)
 
     def _export(self) -> Sequence[Mapping[str, Any]]:
         with self._timed("export"):
@@ -311,6 +326,9 @@ class _Job:
                 "before": len(self._items) - len(state.todo),
             },
             changes=state.changes(),
+            left_out=self._found.left_out.kinds,
+            scaled=dict(self._scaled),
+            notes=self._notes(),
             counts=counts,
             seconds={k: round(v, 3) for k, v in self._seconds.items()},
             gates=gates,
@@ -323,6 +341,12 @@ class _Job:
         start = time.perf_counter()
         yield
         self._seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
+
+
+def _found(settings: AnnotateCommand) -> Dataset:
+    found = listing.discover(settings.dataset.path, kind=_kind(settings))
+    items = (replace(item, depth=settings.decode.depth) for item in found.items)
+    return replace(found, items=tuple(items))
 
 
 def _may_redo(settings: AnnotateCommand) -> bool:
@@ -392,5 +416,6 @@ def _asked(settings: AnnotateCommand) -> dict[str, Any]:
         "ground": settings.grounder.deciding() | deciding(settings.ground),
         "segment": settings.segmenter.deciding() | deciding(settings.segment),
         "track": deciding(settings.track),
+        "decode": deciding(settings.decode),
         "video": deciding(settings.video),
     }

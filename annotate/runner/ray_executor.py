@@ -68,6 +68,7 @@ class Cluster:
         self._actors = [self._start() for _ in range(count)]
         log.info("%d workers on Ray, %g CPUs and %g GPUs each", count, settings.ray.cpus, gpus)
         self.seconds: Counter[str] = Counter()
+        self.scaled: Counter[str] = Counter()
 
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
@@ -129,8 +130,9 @@ class Cluster:
                 if unit is None:
                     self._check_same(number, said)
                 else:
-                    step, seconds = said
+                    step, seconds, scaled = said
                     self.seconds.update(seconds)
+                    self.scaled.update(scaled)
                     on_step(step)
         finally:
             for actor in self._actors:
@@ -199,8 +201,8 @@ class _Actor:
 
     def do(
         self, unit: Unit, run: Run, seen: Mapping[str, Fingerprint]
-    ) -> tuple[Step, Mapping[str, float]]:
-        """Do a unit; what it amounts to, and the seconds that each stage took."""
+    ) -> tuple[Step, Mapping[str, float], Mapping[str, int]]:
+        """Do a unit; what it amounts to, the seconds of each stage, and what was scaled how."""
         if (working_copy := run.working_copy) is not None:
             # In this machine's own folder; what another one has come to in a video is brought here.
             run = replace(run, path=working_copy.path)
@@ -208,11 +210,11 @@ class _Actor:
             if unit.is_video:
                 working_copy.pull(f"unfinished/{unit.part}")
         log_file.write_to(run.path / "run.log")
-        before = Counter(self._worker.seconds)
+        before, scaled_before = Counter(self._worker.seconds), Counter(self._worker.scaled)
         steps: list[Step] = []
         self._worker.do(unit, run, seen, steps.append)
         took = {k: v - before[k] for k, v in self._worker.seconds.items()}
-        return sum(steps, Step()), took
+        return sum(steps, Step()), took, self._worker.scaled - scaled_before
 
 
 def _connect(settings: AnnotateCommand) -> None:

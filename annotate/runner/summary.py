@@ -26,6 +26,9 @@ class Summary:
     libraries: Mapping[str, Sequence[str]]  # versions that made the records, the last one last
     items: Mapping[str, int]  # found, done now, done before
     changes: Mapping[str, Any]  # of the dataset since the last run, and what was retried
+    left_out: Mapping[str, int]  # files in the dataset that are no items, by kind
+    scaled: Mapping[str, int]  # pictures of more than 8 bits, done now, by how they were scaled
+    notes: Sequence[str]  # of the dataset, for people, a line each
     counts: Counts | None  # None where the run has not come to its end
     seconds: Mapping[str, float]
     gates: Sequence[Gate] = field(default=())
@@ -96,6 +99,10 @@ def table(summary: Summary) -> str:
         f"items: {counts.ok} ok, {counts.failed} failed ({items['new']} done now, "
         f"{items['before']} before); {counts.frames} frames",
     ]
+    lines += summary.notes
+    if summary.scaled:
+        how = ", ".join(f"{n:,} {kind}" for kind, n in sorted(summary.scaled.items()))
+        lines.append(f"pictures of more than 8 bits, scaled to 8 (decode.depth): {how}")
     told = {k: n for k in ("changed", "retried", "removed", "unseen") if (n := changes[k])}
     if told:
         lines.append("since the last run: " + ", ".join(f"{n} {k}" for k, n in told.items()))

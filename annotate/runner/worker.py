@@ -7,12 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from heapq import merge
 from itertools import islice
 from typing import Any, Self
 
 from annotate.config.settings import RunnerSettings
 from annotate.data.types import Frame, FrameRecord, Item
+from annotate.decode.depth import Told
 from annotate.decode.download import at_hand
 from annotate.decode.read_ahead import check_name, decode_ahead
 from annotate.decode.video import open_video
@@ -51,6 +53,12 @@ class Worker:
         self._pipeline = pipeline
         self._feed = feed
         self.provenance = provenance
+        self._told = Told()
+
+    @property
+    def scaled(self) -> Counter[str]:
+        """How many pictures of more than 8 bits there were so far, by how they were scaled."""
+        return self._told.counts
 
     @property
     def seconds(self) -> Counter[str]:
@@ -77,6 +85,7 @@ class Worker:
             ahead=feed.runner.ahead,
             max_pixels=feed.max_pixels,
             crowded=over(feed.runner.max_ram_gb),
+            tell=self._told,
         )
 
     def _do(
@@ -92,7 +101,7 @@ class Worker:
         fingerprints.write(run.stamps_dir, unit.part, fingerprints.noted(unit.items, seen))
         if unit.is_video:
             fingerprint = seen.get(unit.items[0].name)
-            run_video(unit, self._pipeline, run, self._feed, fingerprint, on_step)
+            run_video(unit, self._pipeline, run, self._feed, fingerprint, on_step, self._told)
             run.push_part(unit.part)
             return
         batch = self._feed.batch
@@ -108,6 +117,7 @@ def run_video(
     feed: Feed,
     fingerprint: Fingerprint,
     on_step: OnStep,
+    told: Told,
 ) -> None:
     """Annotate one video into one part, holding a few of its frames at a time.
 
@@ -120,7 +130,7 @@ def run_video(
         unfinished = held.enter_context(
             UnfinishedVideo(folder, fingerprint, every=feed.runner.checkpoint_frames)
         )
-        reading = held.enter_context(_Reading(item, feed))
+        reading = held.enter_context(_Reading(item, feed, told))
         sealed = unfinished.resume(pipeline.state_classes, pipeline.device)
         if sealed is not None:
             reading.go_back(sealed)
@@ -151,8 +161,9 @@ class _Reading:
     A context: a video on a store is on this machine until it is left.
     """
 
-    def __init__(self, item: Item, feed: Feed) -> None:
+    def __init__(self, item: Item, feed: Feed, told: Told) -> None:
         self._item = item
+        self._told = told
         self._feed = feed
         self._held = ExitStack()
         self._following = 0  # index of the frame to be read next
@@ -172,7 +183,8 @@ class _Reading:
         try:
             check_name(self._item)
             here = self._held.enter_context(at_hand(self._item))
-            video = open_video(here, max_pixels=self._feed.max_pixels)
+            tell = partial(self._told, self._item.name)
+            video = open_video(here, max_pixels=self._feed.max_pixels, tell=tell)
         except (MediaError, OSError) as error:  # a folder may vanish between two looks
             self.note(error)
             return

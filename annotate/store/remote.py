@@ -78,6 +78,16 @@ class Store:
         said = self._says(name, "cannot read it")
         return str(_persistently(lambda: files.cat_file(path), said, may_miss=True), "utf-8-sig")
 
+    def head(self, name: str, size: int) -> bytes:
+        """The first bytes of a file. Raises FileNotFoundError, StorageError."""
+        files, path = self._at(name)
+        said = self._says(name, "cannot read it")
+
+        def read() -> bytes:
+            return bytes(files.cat_file(path, start=0, end=size))
+
+        return _persistently(read, said, may_miss=True)
+
     def fetch(self, name: str, path: Path) -> None:
         """Copy a file to `path`, whole or not at all. Raises FileNotFoundError, StorageError."""
         files, there = self._at(name)

@@ -1,5 +1,6 @@
 import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from PIL import Image as PilImage
 
 from annotate.decode.image import needs_rewriting, read_image
+from annotate.discover.listing import discover
 from annotate.errors import MediaError
 
+SAMPLES = Path(__file__).parent / "samples"
 RNG = np.random.default_rng(0)
 RGB = np.kron(RNG.integers(0, 256, (4, 6, 3)), np.ones((8, 8, 1))).astype(np.uint8)  # 32 x 48
 
@@ -83,6 +86,26 @@ def test_cmyk_is_converted(tmp_path):
     mean = read_image(tmp_path / "cmyk.jpg").mean((0, 1))
     assert mean[0] > 200 and mean[1] < 60 and mean[2] < 60
     assert needs_rewriting(tmp_path / "cmyk.jpg")
+
+
+def test_pictures_of_phones_come_upright():
+    """By the rotation of HEIF itself; the EXIF orientation beside it does not count twice."""
+    shown = read_image(SAMPLES / "turned.heic")
+    expected = np.full((48, 64, 3), 90, np.uint8)
+    expected[:, :32], expected[:16, :16] = [200, 30, 30], [30, 200, 30]
+    assert np.abs(shown.astype(int) - expected).mean() < 1
+    with pytest.raises(MediaError, match=r"64x48 is more than dataset.max_pixels=3071"):
+        read_image(SAMPLES / "turned.heic", max_pixels=64 * 48 - 1)
+
+
+@pytest.mark.parametrize("suffix", ["jpe", "mpo", "jfif", "avif", "apng", "j2k"])
+def test_less_common_suffixes(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    format = {"jpe": "JPEG", "apng": "PNG", "j2k": "JPEG2000", "jfif": "JPEG"}.get(suffix, suffix)
+    second = {"save_all": True, "append_images": [PilImage.new("RGB", (48, 32))]}
+    PilImage.fromarray(RGB).save(path, format, **(second if suffix == "mpo" else {}))
+    assert [item.name for item in discover(str(tmp_path)).items] == [path.name]
+    assert np.abs(read_image(path).astype(int) - RGB).mean() < 12
 
 
 def test_first_picture_of_an_animation(tmp_path):

@@ -16,6 +16,8 @@ from PIL import Image as PilImage
 
 from annotate.data.types import Frame, Item
 from annotate.decode.video import Video, open_video
+from annotate.discover.files import VIDEO_SUFFIXES
+from annotate.discover.listing import discover
 from annotate.errors import MediaError, StorageError
 from annotate.report.video_writer import VideoWriter
 
@@ -301,11 +303,24 @@ def test_files_without_a_picture_say_why(tmp_path: Path) -> None:
             opened(tmp_path / name)
 
 
-def test_a_list_of_other_files_is_not_followed(tmp_path: Path) -> None:
+LISTS = {
+    "ffconcat": "ffconcat version 1.0\nfile secret.mp4\n",
+    "m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nsecret.mp4\n#EXT-X-ENDLIST\n",
+    "dash": '<?xml version="1.0"?><MPD><Period><BaseURL>secret.mp4</BaseURL></Period></MPD>',
+    "asx": '<asx version="3.0"><entry><ref href="secret.mp4"/></entry></asx>',
+    "reference": "[Reference]\r\nRef1=secret.mp4\r\n",
+    "sdp": "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nm=video 1 RTP/AVP 96\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_list_of_other_files_is_not_followed(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "secret.mp4", map(scene, range(3)))
-    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
-    with pytest.raises(MediaError, match="cannot open"):
-        opened(tmp_path / "list.mp4")
+    for suffix in sorted(VIDEO_SUFFIXES):
+        path = tmp_path / f"list{suffix}"
+        path.write_text(LISTS[kind])
+        with pytest.raises(MediaError, match=r"cannot open|no video stream|cannot decode"):
+            opened(path)
 
 
 def test_frames_that_are_too_large_are_refused(tmp_path: Path) -> None:
@@ -313,6 +328,82 @@ def test_frames_that_are_too_large_are_refused(tmp_path: Path) -> None:
     assert opened(path, max_pixels=W * H).size_wh == (W, H)
     with pytest.raises(MediaError, match=f"64x48 is more than dataset.max_pixels={W * H - 1}"):
         opened(path, max_pixels=W * H - 1)
+
+
+def test_later_frames_are_held_to_the_limit_as_well(tmp_path: Path) -> None:
+    one = write(tmp_path / "1.mpg", map(scene, range(5)), bf="0")
+    two = write(tmp_path / "2.mpg", [scene(n, (96, 80)) for n in range(5)], bf="0")
+    both = tmp_path / "both.mpg"
+    both.write_bytes(one.read_bytes() + two.read_bytes())
+    frames = []
+    with pytest.raises(MediaError, match=r"frame [45]: 96x80 is more than dataset.max_pixels=4000"):
+        for frame in opened(both, max_pixels=4000).frames(stride=3):
+            frames.append(frame)
+    assert [f.index for f in frames] == [0, 3]
+
+
+def test_a_frame_far_beyond_the_limit_is_not_even_allocated(tmp_path: Path) -> None:
+    one = write(tmp_path / "1.mpg", map(scene, range(5)), bf="0")
+    two = write(tmp_path / "2.mpg", [np.zeros((4000, 4000, 3), np.uint8)] * 3, bf="0")
+    both = tmp_path / "both.mpg"
+    both.write_bytes(one.read_bytes() + two.read_bytes())
+    with pytest.raises(MediaError, match=r"after frame 3: .* or more than dataset.max_pixels=4000"):
+        list(opened(both, max_pixels=4000).frames())
+
+
+def test_an_index_of_more_frames_than_bytes_is_refused(tmp_path: Path) -> None:
+    """FFmpeg would take 3.5 GB and two minutes for one of 50 million frames in 1.6 kB."""
+    path = write(tmp_path / "a.mp4", map(scene, range(3)))
+    data = bytearray(path.read_bytes())
+    sizes = data.index(b"stsz") + 8
+    data[sizes : sizes + 8] = (1).to_bytes(4, "big") + (50_000_000).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match=r"its index promises 50,000,000 frames in [0-9,]+ bytes"):
+        opened(path)
+
+
+def test_so_is_one_of_fragments(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = W, H, "yuv420p"
+        for n in range(9):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene(n), format="rgb24")))
+        container.mux(stream.encode())
+    assert until_damage(path)[1] == ""
+    data = bytearray(path.read_bytes())
+    count = data.index(b"trun") + 8
+    data[count : count + 4] = (50_000_000).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(MediaError, match="its index promises 50,000,000 frames"):
+        opened(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind", "codec"),
+    [
+        (".ts", "mpegts", "libx264"), (".MTS", "mpegts", "libx264"), (".m2ts", "mpegts", "libx264"),
+        (".wmv", "asf", "wmv2"), (".flv", "flv", "flv"), (".3gp", "3gp", "libx264"),
+        (".ogv", "ogg", "libvpx"), (".h264", "h264", "libx264"), (".vob", "vob", "mpeg2video"),
+        (".hevc", "hevc", "libx265"), (".asf", "asf", "msmpeg4"), (".mpe", "mpeg", "mpeg1video"),
+        (".f4v", "f4v", "libx264"), (".3g2", "3g2", "libx264"),
+        (".m2v", "mpeg2video", "mpeg2video"),
+    ],
+)  # fmt: skip
+def test_containers_of_cameras_and_broadcasts(
+    tmp_path: Path, suffix: str, kind: str, codec: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = W, H, "yuv420p"
+        for n in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene(n), format="rgb24")))
+        container.mux(stream.encode())
+    assert [item.name for item in discover(str(tmp_path)).items] == [path.name]
+    frames, says = until_damage(path)
+    assert (len(frames), says) == (20, "")
+    assert max(off_by(f.image, scene(f.index)) for f in frames) < 14
 
 
 # --- writing

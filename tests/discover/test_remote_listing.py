@@ -29,6 +29,8 @@ def mixed(tmp_path: Path) -> Path:
     ):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(name.encode())
+    (folder / "film.ts").write_bytes((b"G" + bytes(187)) * 9)
+    (folder / "code.ts").write_text("export const a = 1;\n" * 99)
     listed = {"images": [{"file_name": "b/ü ä.png"}, {"file_name": "gone.png"}]}
     (folder / "listed.json").write_text(json.dumps(listed))
     return folder
@@ -48,6 +50,7 @@ def test_a_store_has_the_items_that_a_folder_has(mixed, place, rest, kind):
     here = listing.discover(f"{mixed}{rest}", kind=kind)
     there = listing.discover(f"{place}{rest}", kind=kind)
     assert [(i.name, i.media) for i in there.items] == [(i.name, i.media) for i in here.items]
+    assert (there.left_out, there.like_videos) == (here.left_out, here.like_videos)
     assert str(here.root) == str(there.root).replace(place, str(mixed))
     for item in there.items:
         with download.at_hand(item) as at_hand:

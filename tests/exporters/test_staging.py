@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as PilImage
 
 import exporters.staging
+from annotate.data.types import Item
 from annotate.decode.image import read_image
+from annotate.decode.video import open_video
 from annotate.record import parquet
 from annotate.record.run_folder import Run
 from annotate.report.video_writer import VideoWriter
+from exporters.staging import stage_frames
 from tests.exporters.clips import (
     CLASSES,
     FRAMES,
@@ -45,6 +50,30 @@ def test_a_turned_picture_is_written_upright(tmp_path: Path) -> None:
         assert 0x0112 not in staged.getexif()
         seen = np.asarray(staged.convert("RGB")).astype(int)
     assert np.abs(seen - read_image(run.root / "turned.jpg")).mean() < 4
+
+
+def test_deep_pictures_are_exported_as_they_were_annotated(tmp_path: Path) -> None:
+    """By the scale the run was asked for; in a folder of frames, by one for all of them."""
+    deep = np.linspace(0, 1000, W * H).reshape(H, W).astype(np.uint16)
+    run = make_run(tmp_path, [record("a.png"), record("colour.tif")])
+    PilImage.fromarray(deep).save(run.root / "a.png")
+    cv2.imwrite(str(run.root / "colour.tif"), np.dstack([deep] * 3).astype(np.float32))
+    folder = export_one(replace(run, depth=(0, 2000)), "coco").path / "images"
+    for name in ("a.png", "colour.tif"):
+        with PilImage.open(folder / name) as staged:
+            seen = np.asarray(staged)
+        assert np.array_equal(seen, read_image(run.root / name, depth=(0, 2000)))
+        assert seen.max() == 128
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for n in range(3):
+        PilImage.fromarray(deep * (n + 1)).save(frames / f"{n}.png")
+    records = [replace(record("frames"), media="video", frame_index=n) for n in range(3)]
+    staged = stage_frames(frames, records, lambda r: tmp_path / f"{r.frame_index}.png", how="copy")
+    assert [reason for _, reason in staged] == [""] * 3
+    for frame in open_video(Item("frames", frames, "video")).frames():
+        assert np.array_equal(read_image(tmp_path / f"{frame.index}.png"), frame.image)
+        assert frame.image.max() == pytest.approx(1000 * (frame.index + 1) / 4095 * 255, abs=1)
 
 
 @pytest.mark.parametrize(

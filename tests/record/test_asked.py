@@ -74,8 +74,17 @@ def test_a_folder_of_before_configs_named_classes_goes_on(stills, tmp_path):
     asked = yaml.safe_load(path.read_text())
     for role in ("ground", "segment"):
         assert asked[role].pop("_target_").startswith("annotate.")
+    del asked["decode"]
     path.write_text(yaml.safe_dump(asked, sort_keys=False))
     assert run(stills, tmp_path / "run").items["new"] == 0
+
+
+def test_another_scale_of_deep_pictures_makes_other_records(stills, tmp_path):
+    run(stills, tmp_path / "run", "decode.depth=[0, 4095]")
+    assert run(stills, tmp_path / "run", "decode.depth=[0,4095.0]").items["new"] == 0
+    assert annotate.Run.open(tmp_path / "run").source("x.png", "image").depth == (0, 4095)
+    with pytest.raises(ConfigError, match=r"decode.depth.*: was"):
+        run(stills, tmp_path / "run")
 
 
 def test_redo_makes_the_records_anew_in_place(stills, tmp_path):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePath
+from typing import TypeVar
+
+P = TypeVar("P", bound=PurePath)
 
 IMAGE_SUFFIXES = frozenset(
     [".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"]
@@ -18,7 +22,12 @@ def numbered_images(folder: Path) -> tuple[Path, ...]:
 
     Others (a `cover.jpg`) are no frames, and neither are hidden files.
     """
-    return tuple(sorted(filter(is_numbered, folder.iterdir()), key=_natural))
+    return in_order(filter(is_numbered, folder.iterdir()))
+
+
+def in_order(frames: Iterable[P]) -> tuple[P, ...]:
+    """Frames of one folder as people count."""
+    return tuple(sorted(frames, key=_natural))
 
 
 def is_numbered(path: PurePath) -> bool:
@@ -30,7 +39,7 @@ def is_numbered(path: PurePath) -> bool:
     )
 
 
-def _natural(path: Path) -> tuple[list[str | int], str]:
+def _natural(path: PurePath) -> tuple[list[str | int], str]:
     """Words and numbers of a name in turn, the first a word; the name itself tells 1 from 01."""
     parts = re.split("([0-9]+)", path.stem)
     return [int(p) if n % 2 else p for n, p in enumerate(parts)], path.name

@@ -73,8 +73,8 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     if settings.dataset.kind == "demo":
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
-    gates.check(settings.gates, classes)
     found = listing.discover(settings.dataset.path, kind=_kind(settings))
+    gates.check(settings.gates, classes, [item.name for item in found.items])
     if not segmenter.has_memory and any(item.media == "video" for item in found.items):
         raise ConfigError(f"segment: {NO_MEMORY}")
     load = cache(lambda: _executor(settings, classes))

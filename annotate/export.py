@@ -9,6 +9,7 @@ from annotate.config.settings import ExportCommand, folders
 from annotate.record.run_folder import Run
 from annotate.runner.command import DONE, run_command
 from annotate.runner.exports import export_run, make_exporters
+from annotate.store.remote import allow
 
 
 def main() -> None:
@@ -18,6 +19,7 @@ def main() -> None:
 
 def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
+    allow(command.store.protocols)
     exporters = make_exporters(command)
     with Run.open(*folders(command.run)).held() as run:
         exports = export_run(run, exporters, command)

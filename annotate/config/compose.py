@@ -23,6 +23,7 @@ from annotate.config.settings import (
     ExportSettings,
     GroundSettings,
     SegmentSettings,
+    StoreSettings,
 )
 from annotate.config.shipped import conf_dir
 from annotate.config.target import KEY as TARGET
@@ -94,6 +95,7 @@ def typed(composed: Composed, command: type[T]) -> T:
     whole: Any = AnnotateCommand if "dataset" in values else command
     known = [key for key in schema.keys(whole) if key not in targets]
     known += ["models", "threshold", "only", "export", *schema.keys(ExportSettings, "export")]
+    known += ["store", *schema.keys(StoreSettings, "store")]
     for target in (*formats.values(), *(targets[k] for k, _ in _ROLES.values() if k in targets)):
         known += [target.at, *(f"{target.at}.{key}" for key in target.known_keys())]
     schema.refuse_unknown(_dotted(values), known)

@@ -34,6 +34,13 @@ class DatasetSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """See `store:` in conf/export/default.yaml."""
+
+    protocols: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroundSettings:
     """What is asked of every grounder; see `ground:` in conf/config.yaml."""
 
@@ -150,6 +157,7 @@ class ExportCommand:
     run: Any
     threshold: Share
     only: Only
+    store: StoreSettings
     export: ExportSettings
     formats: Mapping[str, Target]  # those that the config knows, by name
 
@@ -167,6 +175,7 @@ class ReviewCommand:
     repropagate: bool
     device: str
     threshold: Share
+    store: StoreSettings
     export: ExportSettings
 
 
@@ -181,6 +190,7 @@ class EvaluateCommand:
     suggest: str | None
     beta: Annotated[float, within(0.01)]
     folds: Annotated[int, within(2)]
+    store: StoreSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +203,7 @@ class ReportCommand:
     tiles: AtLeast0
     crops: AtLeast0
     near_duplicates: bool
+    store: StoreSettings
     export: ExportSettings
 
 
@@ -220,6 +231,7 @@ class AnnotateCommand:
     shard: str | None
     executor: Literal["local", "ray"]
     dataset: DatasetSettings
+    store: StoreSettings
     ground: GroundSettings
     grounder: Target  # what else stands under `ground:`
     segment: SegmentSettings

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import EvaluateCommand, folders
+from annotate.errors import ConfigError
 from annotate.evaluate import thresholds
 from annotate.evaluate.evaluation import evaluate, table
 from annotate.evaluate.truth import read_mapping, read_truth
 from annotate.record.run_folder import Run
 from annotate.runner.command import run_command
 from annotate.store import atomic
+from annotate.store.remote import allow, is_url
 
 
 def main() -> None:
@@ -22,6 +24,9 @@ def main() -> None:
 
 def _evaluate(argv: list[str]) -> int:
     command = typed(compose(argv, "evaluate"), EvaluateCommand)
+    allow(command.store.protocols)
+    if is_url(command.suggest):
+        raise ConfigError(f"suggest={command.suggest}: it is written to a file of this machine")
     run = Run.open(*folders(command.run))
     mapping = read_mapping(Path(command.mapping)) if command.mapping else None
     truth = read_truth(command.truth, threshold=command.threshold, mapping=mapping)

@@ -12,6 +12,7 @@ from annotate.record.run_folder import Run
 from annotate.report import drift, facts, page, pictures
 from annotate.runner.command import run_command
 from annotate.store import atomic
+from annotate.store.remote import allow
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def write_report(run: Run, asked: ReportCommand) -> Path:
 
 def _report(argv: list[str]) -> int:
     asked = typed(compose(argv, "report"), ReportCommand)
+    allow(asked.store.protocols)
     run = Run.open(*folders(asked.run))
     print(f"report: {run.shown(write_report(run, asked).name)}")
     return 0

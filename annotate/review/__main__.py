@@ -18,6 +18,7 @@ from annotate.review.progress import report
 from annotate.review.pull import pull
 from annotate.runner import interrupt
 from annotate.runner.command import DONE, run_command
+from annotate.store.remote import allow
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def main() -> None:
 def _review(argv: list[str]) -> int:
     composed = compose(argv, "review")
     command = typed(composed, ReviewCommand)
+    allow(command.store.protocols)
     opened = Run.open(*folders(command.run))
     root_here(opened)
     try:

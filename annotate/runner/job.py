@@ -31,7 +31,7 @@ from annotate.runner import gates, interrupt, log_file, summary
 from annotate.runner.exports import Exporter, export_run, make_exporters
 from annotate.runner.units import Shard, Step, Unit, cut, share, to_do
 from annotate.segment.base import NO_MEMORY, Segmenter
-from annotate.store.remote import is_url
+from annotate.store.remote import allow, is_url
 from annotate.store.working_copy import WorkingCopy
 from annotate.synthetic.demo import ensure_demo
 
@@ -66,6 +66,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
 
     Whatever can be wrong with the asking is found before the first frame is read.
     """
+    allow(settings.store.protocols)
     exporters = make_exporters(settings)
     settings.grounder.make(Grounder)
     segmenter = settings.segmenter.make(Segmenter)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from annotate.data.types import Item
 from annotate.discover.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from annotate.errors import ConfigError
 
 KINDS = ("auto", "images", "videos", "frames", "coco")
 SUFFIXES = {"images": IMAGE_SUFFIXES, "videos": VIDEO_SUFFIXES}
@@ -20,15 +18,3 @@ class Dataset:
 
     root: Path | str  # a url of one on a store
     items: tuple[Item, ...]
-
-
-def names_in_coco(text: str, source: str) -> list[str]:
-    """The file names of a COCO json; ConfigError where it is none, or one leaves its folder."""
-    try:
-        names = [str(image["file_name"]) for image in json.loads(text)["images"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"dataset={source}: not a COCO json with images ({error})") from error
-    for name in names:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ConfigError(f"dataset={source}: file_name {name!r} leaves the folder of images")
-    return names

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from annotate.data.types import Item, Remote
-from annotate.discover.dataset import SUFFIXES, Dataset, names_in_coco
+from annotate.discover import coco_listing
+from annotate.discover.dataset import SUFFIXES, Dataset
 from annotate.discover.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered
 from annotate.errors import ConfigError, StorageError
+from annotate.store.json_file import read_json
 from annotate.store.remote import Seen, Store
 
 ALL = IMAGE_SUFFIXES | VIDEO_SUFFIXES
@@ -82,11 +84,14 @@ def _without_runs(files: Mapping[str, Seen]) -> dict[str, Seen]:
 
 
 def _coco(url: str) -> tuple[str, Mapping[str, Seen]]:
-    folder, _, name = url.rpartition("/")
-    names = names_in_coco(Store(folder).read_text(name), url)
-    images = Store(f"{folder}/images").files()
-    root, files = (f"{folder}/images", images) if images else (folder, Store(folder).files())
-    return root, {name: files.get(name, (0, "")) for name in names}
+    content = read_json(url, what=f"dataset={url}: not a COCO json with images")
+    layout = coco_listing.Layout.of(url)
+    base = url.rsplit("/", layout.levels)[0]
+    names = coco_listing.names_in(content, url, base)
+    files = Store(base).files()
+    folder, names = coco_listing.find(names, layout.folders, files.__contains__, url)
+    root = f"{base}/{folder}".rstrip("/")
+    return root, {name: files.get(f"{folder}/{name}".lstrip("/"), (0, "")) for name in names}
 
 
 def _items(root: str, found: Mapping[str, Seen], suffixes: frozenset[str]) -> tuple[Item, ...]:

@@ -7,7 +7,7 @@ import sys
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ExportCommand, folders
 from annotate.record.run_folder import Run
-from annotate.runner.command import DONE, run_command
+from annotate.runner.command import DONE, run_command, say_root
 from annotate.runner.exports import export_run, make_exporters
 from annotate.store.remote import allow
 
@@ -22,6 +22,7 @@ def _export(argv: list[str]) -> int:
     allow(command.store.protocols)
     exporters = make_exporters(command)
     with Run.open(*folders(command.run)).held() as run:
+        say_root(run)
         exports = export_run(run, exporters, command)
         run.push("exports")
     for export in exports:

@@ -12,7 +12,7 @@ from annotate.evaluate import thresholds
 from annotate.evaluate.evaluation import evaluate, table
 from annotate.evaluate.truth import read_mapping, read_truth
 from annotate.record.run_folder import Run
-from annotate.runner.command import run_command
+from annotate.runner.command import run_command, say_root
 from annotate.store import atomic
 from annotate.store.remote import allow, is_url
 
@@ -28,6 +28,7 @@ def _evaluate(argv: list[str]) -> int:
     if is_url(command.suggest):
         raise ConfigError(f"suggest={command.suggest}: it is written to a file of this machine")
     run = Run.open(*folders(command.run))
+    say_root(run)
     mapping = read_mapping(Path(command.mapping)) if command.mapping else None
     truth = read_truth(command.truth, threshold=command.threshold, mapping=mapping)
     suggestion = (command.beta, command.folds) if command.suggest else None

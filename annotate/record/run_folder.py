@@ -14,6 +14,7 @@ import yaml
 
 from annotate.data import decisions
 from annotate.data.decisions import Decision, Decisions
+from annotate.data.item_paths import refusal, shown
 from annotate.data.types import ClassList, FrameRecord, Item, Media, Remote
 from annotate.discover.class_list import class_list_from_yaml, class_list_to_yaml
 from annotate.errors import ConfigError, FolderInUseError, StorageError
@@ -207,7 +208,14 @@ class Run:
             self.unfinished_dir.rmdir()
 
     def source(self, item: str, media: Media) -> Item:
-        """An item of the dataset, to be read (`download.at_hand`)."""
+        """An item of the dataset, to be read (`download.at_hand`).
+
+        Raises StorageError for a name that no item below the root can have.
+        """
+        if reason := refusal(item):
+            raise StorageError(
+                f"{self.path}: the record of {shown(item)} is of no file of the dataset: {reason}"
+            )
         if isinstance(self.root, str):
             return Item(item, Path(item), media, Remote(self.root, None))
         return Item(item, self.root / item, media)

@@ -10,7 +10,7 @@ from annotate.config.settings import ReportCommand, folders
 from annotate.evaluate import uncertainty
 from annotate.record.run_folder import Run
 from annotate.report import drift, facts, page, pictures
-from annotate.runner.command import run_command
+from annotate.runner.command import run_command, say_root
 from annotate.store import atomic
 from annotate.store.remote import allow
 
@@ -42,6 +42,7 @@ def _report(argv: list[str]) -> int:
     asked = typed(compose(argv, "report"), ReportCommand)
     allow(asked.store.protocols)
     run = Run.open(*folders(asked.run))
+    say_root(run)
     print(f"report: {run.shown(write_report(run, asked).name)}")
     return 0
 

@@ -17,7 +17,7 @@ from annotate.review.places import places
 from annotate.review.progress import report
 from annotate.review.pull import pull
 from annotate.runner import interrupt
-from annotate.runner.command import DONE, run_command
+from annotate.runner.command import DONE, run_command, say_root
 from annotate.store.remote import allow
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def _review(argv: list[str]) -> int:
     allow(command.store.protocols)
     opened = Run.open(*folders(command.run))
     root_here(opened)
+    say_root(opened)
     try:
         connect()
         with opened.held() as run:

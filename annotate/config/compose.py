@@ -156,10 +156,14 @@ def _expanded(overrides: Sequence[str], places: Sequence[Path]) -> Iterator[str]
     A value is set whether its key is known or not: what is unknown is refused afterwards, by those
     who know the nearest keys. A format that the shipped defaults do not name is brought in.
     """
+    # Then `dataset` is a name that FiftyOne knows.
+    named = any(o.lstrip("+") == "dataset.kind=fiftyone" for o in overrides)
     for override in overrides:
         key, _, value = override.partition("=")
         name = key.lstrip("+")
-        if name == "dataset" and not _is_dataset_config(value, places):
+        if (name == "dataset" and named) or (
+            name == "dataset" and not _is_dataset_config(value, places)
+        ):  # not here, but there
             yield f"dataset.path={value}"
         elif name == "export" and not value.startswith("{"):
             formats = value if value.startswith("[") else f"[{value}]"

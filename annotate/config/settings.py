@@ -28,7 +28,7 @@ class DatasetSettings:
 
     path: str
     name: str | None
-    kind: Literal["auto", "images", "videos", "frames", "coco", "demo"]
+    kind: Literal["auto", "images", "videos", "frames", "coco", "fiftyone", "demo"]
     prompts: Any
     max_pixels: AtLeast1
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from annotate.data.types import Item
 from annotate.discover.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-KINDS = ("auto", "images", "videos", "frames", "coco")
+KINDS = ("auto", "images", "videos", "frames", "coco", "fiftyone")
 SUFFIXES = {"images": IMAGE_SUFFIXES, "videos": VIDEO_SUFFIXES}
 
 

@@ -22,16 +22,20 @@ def discover(path: str, *, kind: str = "auto") -> Dataset:
     Each may be on a store, as `s3://bucket/photos`.
 
     `kind` is auto (images and videos), images, videos, frames (each folder that directly holds
-    numbered images is one video) or coco (`path` is a COCO json; its images are looked for where
-    tools lay them, see `coco_listing`). Names are posix paths relative to the root, which for a
-    folder of frames is the folder it lies in. Hidden files and folders are left out, and so is what
-    earlier runs wrote. A folder that may not be listed is an item, which will fail with that
-    reason. Raises ConfigError when there is nothing at `path`.
+    numbered images is one video), coco (`path` is a COCO json; its images are looked for where
+    tools lay them, see `coco_listing`) or fiftyone (`path` names a dataset there). Names are posix
+    paths relative to the root, which for a folder of frames is the folder it lies in. Hidden files
+    and folders are left out, and so is what earlier runs wrote. A folder that may not be listed is
+    an item, which will fail with that reason. Raises ConfigError when there is nothing at `path`.
     """
     if kind not in KINDS:
         raise ConfigError(f"dataset.kind={kind}: expected one of {', '.join(KINDS)}")
     if not path.strip():
         raise ConfigError("dataset= is empty: add dataset=PATH")
+    if kind == "fiftyone":
+        from annotate.discover.fiftyone_listing import discover_fiftyone
+
+        return discover_fiftyone(path)
     if is_url(path):
         from annotate.discover.remote_listing import discover_remote
 

@@ -12,12 +12,13 @@ from annotate.errors import ConfigError, StorageError
 from annotate.record.run_folder import Run
 from annotate.review.app import LOOPBACK, open_app
 from annotate.review.build import build, root_here
-from annotate.review.dataset import DATABASE_ERRORS, ReviewDataset, connect
+from annotate.review.dataset import DATABASE_ERRORS, ReviewDataset
 from annotate.review.places import places
 from annotate.review.progress import report
 from annotate.review.pull import pull
 from annotate.runner import interrupt
 from annotate.runner.command import DONE, run_command, say_root
+from annotate.store.fiftyone_database import connect
 from annotate.store.remote import allow
 
 log = logging.getLogger(__name__)

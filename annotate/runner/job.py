@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -373,6 +374,9 @@ def _run_folder(settings: AnnotateCommand) -> Path | str:
     if settings.out:
         on_store = is_url(settings.out)
         return settings.out.rstrip("/") if on_store else listing.expand(settings.out)
+    if settings.dataset.kind == "fiftyone":  # a dataset, or dataset/view
+        name = re.sub(r"[^\w.-]+", "-", settings.dataset.path).strip(".-")
+        return Path("runs") / (settings.dataset.name or name or "dataset")
     path = Path(settings.dataset.path)
     if not is_url(settings.dataset.path):
         path = listing.expand(settings.dataset.path)

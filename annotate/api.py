@@ -18,6 +18,7 @@ from annotate.discover.class_list import load_prompts
 from annotate.record.run_folder import Run
 from annotate.runner.build import build_pipeline
 from annotate.runner.job import annotate_dataset
+from annotate.store.remote import allow
 
 
 def run(*, dataset: str | Path, prompts: str | Path | Sequence[str], **overrides: Any) -> Run:
@@ -37,6 +38,7 @@ class Annotator:
         self, *, prompts: str | Path | Sequence[str], models: str = "balanced", **overrides: Any
     ) -> None:
         settings = _settings(prompts, {"dataset": ".", "models": models, **overrides})
+        allow(settings.store.protocols)
         self.classes = load_prompts(settings.prompts)
         self._depth = settings.decode.depth
         self._pipeline, self.provenance = build_pipeline(settings, self.classes)

@@ -9,10 +9,11 @@ from annotate.config.settings import ExportCommand, folders
 from annotate.errors import ConfigError
 from annotate.record.run_folder import Run
 from annotate.record.soundness import sound
-from annotate.runner.command import DONE, run_command
+from annotate.runner.command import DONE, run_command, say_root
 from annotate.runner.exports import export_run, make_exporters
 from annotate.runner.summary import exported, what_is_missing
 from annotate.runner.terminal import say
+from annotate.store.remote import allow
 
 
 def main() -> None:
@@ -22,8 +23,10 @@ def main() -> None:
 
 def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
+    allow(command.store.protocols)
     exporters = make_exporters(command)
     with Run.open(*folders(command.run)).held() as held:
+        say_root(held)
         run = sound(held)
         missing = what_is_missing(run.path, *run.others)
         if missing and not command.partial:

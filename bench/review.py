@@ -21,9 +21,9 @@ from annotate.data.types import ClassList, ClassSpec, FrameRecord, Instance, Rle
 from annotate.record import parquet
 from annotate.record.run_folder import Run
 from annotate.review.build import build
-from annotate.review.dataset import connect
 from annotate.review.places import places
 from annotate.review.pull import pull
+from annotate.store.fiftyone_database import connect
 
 HW = (720, 1280)  # px
 INSTANCES = 5  # per still

@@ -14,7 +14,7 @@ from annotate.models.transformers_checkpoint import load_grounding_dino
 from annotate.segment.sam2 import Sam2
 from annotate.segment.sam2.image import Sam2Image
 
-pytest_plugins = ["tests.stores"]  # its fixtures are asked for from several rooms
+pytest_plugins = ["tests.mongo", "tests.stores"]  # its fixtures are asked for from several rooms
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

@@ -17,14 +17,15 @@ RUNNING = ("", "cloud", "eval", "ray", "review", "heic")  # every extra but dev
 HEAD = """\
 # Licences of what annotate stands on
 
-Every package in `requirements.lock` with the licence that it states itself; `python -m tests.licences` writes
-this page, and a test holds it to the lock. annotate is Apache-2.0. None of what it needs to run, extras
-included, asks anything of what you make with it. What is only for development (tests, building, type checks)
-is in the second table: one of them, ultralytics, is AGPL-3.0; no part of annotate imports it. The wheels of
-PyAV and OpenCV bring FFmpeg with them, under LGPL and, in PyAV's for its H.264 encoder, GPL: that concerns who
-passes the wheels on, not who uses them. The libraries of CUDA, which torch brings along, are NVIDIA's
-under its own terms: they may be used, not changed. Packages for other systems than the one this was written on show
-no licence.
+Every package in `requirements.lock` with the licence that it states itself; `python -m
+tests.licences` writes this page, and a test holds it to the lock. annotate is Apache-2.0. None of
+what it needs to run, extras included, asks anything of what you make with it. What is only for
+development (tests, building, type checks) is in the second table: one of them, ultralytics, is
+AGPL-3.0; no part of annotate imports it. The wheels of PyAV and OpenCV bring FFmpeg with them,
+under LGPL and, in PyAV's for its H.264 encoder, GPL: that concerns who passes the wheels on, not
+who uses them. The libraries of CUDA, which torch brings along, are NVIDIA's under its own terms:
+they may be used, not changed. Packages for other systems than the one this was written on show no
+licence.
 """
 
 

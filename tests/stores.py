@@ -36,6 +36,7 @@ def quick_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of the test's own, and no long waits for a store."""
     monkeypatch.setenv("ANNOTATE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(remote, "WAITS_S", (0.01,))
+    monkeypatch.setattr(remote, "_named", {"memory"})
     monkeypatch.setattr(remote_lock, "BEAT_S", 0.2)
     monkeypatch.setattr(remote_lock, "LOOK_S", 0.02)
     download._own_folder.cache_clear()

@@ -20,11 +20,8 @@ def test_nothing_that_binds_users_is_needed_to_run():
     assert "ultralytics" not in needed
     binding = re.compile(r"\bA?GPL|Affero|GNU General|non-?commercial|proprietary", re.I)
     # CUDA, which torch brings along, is NVIDIA's: to be used, not changed.
-    bound = {
-        n: said
-        for n in needed
-        if not n.startswith("nvidia-") and binding.search(said := listed().get(n, ""))
-    }
+    own = [name for name in needed if not name.startswith("nvidia-")]
+    bound = {n: said for n in own if binding.search(said := listed().get(n, ""))}
     assert not bound
     assert "AGPL" in listed()["ultralytics"], "which is what this would find"
 

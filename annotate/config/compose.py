@@ -23,6 +23,7 @@ from annotate.config.settings import (
     ExportSettings,
     GroundSettings,
     SegmentSettings,
+    StoreSettings,
 )
 from annotate.config.shipped import conf_dir
 from annotate.config.target import KEY as TARGET
@@ -94,6 +95,7 @@ def typed(composed: Composed, command: type[T]) -> T:
     whole: Any = AnnotateCommand if "dataset" in values else command
     known = [key for key in schema.keys(whole) if key not in targets]
     known += ["models", "threshold", "only", "export", *schema.keys(ExportSettings, "export")]
+    known += ["store", *schema.keys(StoreSettings, "store")]
     for target in (*formats.values(), *(targets[k] for k, _ in _ROLES.values() if k in targets)):
         known += [target.at, *(f"{target.at}.{key}" for key in target.known_keys())]
     schema.refuse_unknown(_dotted(values), known)
@@ -154,10 +156,14 @@ def _expanded(overrides: Sequence[str], places: Sequence[Path]) -> Iterator[str]
     A value is set whether its key is known or not: what is unknown is refused afterwards, by those
     who know the nearest keys. A format that the shipped defaults do not name is brought in.
     """
+    # Then `dataset` is a name that FiftyOne knows.
+    named = any(o.lstrip("+") == "dataset.kind=fiftyone" for o in overrides)
     for override in overrides:
         key, _, value = override.partition("=")
         name = key.lstrip("+")
-        if name == "dataset" and not _is_dataset_config(value, places):
+        if (name == "dataset" and named) or (
+            name == "dataset" and not _is_dataset_config(value, places)
+        ):  # not here, but there
             yield f"dataset.path={value}"
         elif name == "export" and not value.startswith("{"):
             formats = value if value.startswith("[") else f"[{value}]"

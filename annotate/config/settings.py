@@ -29,9 +29,16 @@ class DatasetSettings:
 
     path: str
     name: str | None
-    kind: Literal["auto", "images", "videos", "frames", "coco", "demo"]
+    kind: Literal["auto", "images", "videos", "frames", "coco", "fiftyone", "demo"]
     prompts: Any
     max_pixels: AtLeast1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """See `store:` in conf/export/default.yaml."""
+
+    protocols: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +167,7 @@ class ExportCommand:
     threshold: Share
     only: Only
     partial: bool
+    store: StoreSettings
     export: ExportSettings
     formats: Mapping[str, Target]  # those that the config knows, by name
 
@@ -177,6 +185,7 @@ class ReviewCommand:
     repropagate: bool
     device: str
     threshold: Share
+    store: StoreSettings
     export: ExportSettings
 
 
@@ -191,6 +200,7 @@ class EvaluateCommand:
     suggest: str | None
     beta: Annotated[float, within(0.01)]
     folds: Annotated[int, within(2)]
+    store: StoreSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +213,7 @@ class ReportCommand:
     tiles: AtLeast0
     crops: AtLeast0
     near_duplicates: bool
+    store: StoreSettings
     export: ExportSettings
 
 
@@ -230,6 +241,7 @@ class AnnotateCommand:
     shard: str | None
     executor: Literal["local", "ray"]
     dataset: DatasetSettings
+    store: StoreSettings
     ground: GroundSettings
     grounder: Target  # what else stands under `ground:`
     segment: SegmentSettings

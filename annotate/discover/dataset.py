@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from annotate.discover.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from annotate.discover.left_out import LeftOut, folders_like_videos
 from annotate.errors import ConfigError
 
-KINDS = ("auto", "images", "videos", "frames", "coco")
+KINDS = ("auto", "images", "videos", "frames", "coco", "fiftyone")
 SUFFIXES = {"images": IMAGE_SUFFIXES, "videos": VIDEO_SUFFIXES}
 
 
@@ -46,15 +45,3 @@ def dataset(
         raise ConfigError(f"dataset={path}: no image or video in it (looked for {kind}){beside}")
     stills = folders_like_videos(items) if kind in ("auto", "images") else ()
     return Dataset(root, items, left_out, stills)
-
-
-def names_in_coco(text: str, source: str) -> list[str]:
-    """The file names of a COCO json; ConfigError where it is none, or one leaves its folder."""
-    try:
-        names = [str(image["file_name"]) for image in json.loads(text)["images"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"dataset={source}: not a COCO json with images ({error})") from error
-    for name in names:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ConfigError(f"dataset={source}: file_name {name!r} leaves the folder of images")
-    return names

@@ -8,7 +8,9 @@ from functools import cache
 from importlib.util import find_spec
 from math import gcd
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Final, TypeVar
+
+P = TypeVar("P", bound=PurePath)
 
 HEIF_SUFFIXES: Final = frozenset([".heic", ".heif", ".hif"])
 HEIF_EXTRA: Final = "pip install 'annotate[heic]'"
@@ -58,7 +60,12 @@ def numbered_images(folder: Path) -> tuple[Path, ...]:
 
     Others (a `cover.jpg`) are no frames, and neither are hidden files.
     """
-    return tuple(sorted(filter(is_numbered, folder.iterdir()), key=_natural))
+    return in_order(filter(is_numbered, folder.iterdir()))
+
+
+def in_order(frames: Iterable[P]) -> tuple[P, ...]:
+    """Frames of one folder as people count."""
+    return tuple(sorted(frames, key=_natural))
 
 
 def is_numbered(path: PurePath) -> bool:
@@ -86,7 +93,7 @@ def look_like_frames(names: Iterable[str]) -> bool:
     return len(numbers) >= _ALL_BUT * ((max(numbers) - first) // step + 1)
 
 
-def _natural(path: Path) -> tuple[list[str | int], str]:
+def _natural(path: PurePath) -> tuple[list[str | int], str]:
     """Words and numbers of a name in turn, the first a word; the name itself tells 1 from 01."""
     parts = re.split("([0-9]+)", path.stem)
     return [int(p) if n % 2 else p for n, p in enumerate(parts)], path.name

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from annotate.data.types import Item
-from annotate.discover.dataset import KINDS, SUFFIXES, Dataset, dataset, names_in_coco
+from annotate.discover import coco_listing
+from annotate.discover.dataset import KINDS, SUFFIXES, Dataset, dataset
 from annotate.discover.files import (
     IMAGE_SUFFIXES,
     LOOKED_AT,
@@ -19,6 +20,7 @@ from annotate.discover.files import (
 )
 from annotate.discover.left_out import left_out
 from annotate.errors import ConfigError
+from annotate.store.json_file import read_json
 from annotate.store.remote import is_url
 
 
@@ -28,16 +30,20 @@ def discover(path: str, *, kind: str = "auto") -> Dataset:
     Each may be on a store, as `s3://bucket/photos`.
 
     `kind` is auto (images and videos), images, videos, frames (each folder that directly holds
-    numbered images is one video) or coco (`path` is a COCO json; its images are looked for beside
-    it and in `images/`). Names are posix paths relative to the root, which for a folder of frames
-    is the folder it lies in. Hidden files and folders are left out, and so is
-    what earlier runs wrote. A folder that may not be listed is an item, which will fail with that
-    reason. Raises ConfigError when there is nothing at `path`.
+    numbered images is one video), coco (`path` is a COCO json; its images are looked for where
+    tools lay them, see `coco_listing`) or fiftyone (`path` names a dataset there). Names are posix
+    paths relative to the root, which for a folder of frames is the folder it lies in. Hidden files
+    and folders are left out, and so is what earlier runs wrote. A folder that may not be listed is
+    an item, which will fail with that reason. Raises ConfigError when there is nothing at `path`.
     """
     if kind not in KINDS:
         raise ConfigError(f"dataset.kind={kind}: expected one of {', '.join(KINDS)}")
     if not path.strip():
         raise ConfigError("dataset= is empty: add dataset=PATH")
+    if kind == "fiftyone":
+        from annotate.discover.fiftyone_listing import discover_fiftyone
+
+        return discover_fiftyone(path)
     if is_url(path):
         from annotate.discover.remote_listing import discover_remote
 
@@ -173,9 +179,14 @@ def _matching(pattern: str) -> tuple[Path, Iterator[Path]]:
 
 
 def _listed_in_coco(path: Path) -> tuple[Path, Iterator[Path]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"dataset={path}: not a COCO json with images ({error})") from error
-    root = path.parent / "images" if (path.parent / "images").is_dir() else path.parent
-    return root, (root / name for name in names_in_coco(text, str(path)))
+    source = str(path)
+    content = read_json(path, what=f"dataset={source}: not a COCO json with images")
+    place = path.absolute()
+    layout = coco_listing.Layout.of(place.as_posix())
+    base = place.parents[layout.levels - 1]
+    names = coco_listing.names_in(content, source, base.as_posix())
+    # A link is there though what it leads to is not, as of DVC and git-annex.
+    folder, names = coco_listing.find(
+        names, layout.folders, lambda name: os.path.lexists(base / name), source
+    )
+    return base / folder, (base / folder / name for name in names)

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from annotate.data.types import Item, Remote
-from annotate.discover.dataset import SUFFIXES, Dataset, dataset, names_in_coco
+from annotate.discover import coco_listing
+from annotate.discover.dataset import SUFFIXES, Dataset, dataset
 from annotate.discover.files import (
     IMAGE_SUFFIXES,
     LOOKED_AT,
@@ -22,6 +23,7 @@ from annotate.discover.files import (
 )
 from annotate.discover.left_out import left_out
 from annotate.errors import ConfigError, StorageError
+from annotate.store.json_file import read_json
 from annotate.store.remote import Seen, Store
 
 ALL = IMAGE_SUFFIXES | VIDEO_SUFFIXES
@@ -93,11 +95,14 @@ def _without_runs(files: Mapping[str, Seen]) -> dict[str, Seen]:
 
 
 def _coco(url: str) -> tuple[str, Mapping[str, Seen]]:
-    folder, _, name = url.rpartition("/")
-    names = names_in_coco(Store(folder).read_text(name), url)
-    images = Store(f"{folder}/images").files()
-    root, files = (f"{folder}/images", images) if images else (folder, Store(folder).files())
-    return root, {name: files.get(name, (0, "")) for name in names}
+    content = read_json(url, what=f"dataset={url}: not a COCO json with images")
+    layout = coco_listing.Layout.of(url)
+    base = url.rsplit("/", layout.levels)[0]
+    names = coco_listing.names_in(content, url, base)
+    files = Store(base).files()
+    folder, names = coco_listing.find(names, layout.folders, files.__contains__, url)
+    root = f"{base}/{folder}".rstrip("/")
+    return root, {name: files.get(f"{folder}/{name}".lstrip("/"), (0, "")) for name in names}
 
 
 def _items(root: str, found: Mapping[str, Seen], suffixes: frozenset[str]) -> tuple[Item, ...]:

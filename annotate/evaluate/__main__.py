@@ -7,14 +7,16 @@ from pathlib import Path
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import EvaluateCommand, folders
+from annotate.errors import ConfigError
 from annotate.evaluate import thresholds
 from annotate.evaluate.evaluation import evaluate, table
 from annotate.evaluate.truth import read_mapping, read_truth
 from annotate.record.resume import unchanged
 from annotate.record.run_folder import Run
-from annotate.runner.command import run_command
+from annotate.runner.command import run_command, say_root
 from annotate.runner.terminal import say
 from annotate.store import atomic
+from annotate.store.remote import allow, is_url
 
 
 def main() -> None:
@@ -24,7 +26,12 @@ def main() -> None:
 
 def _evaluate(argv: list[str]) -> int:
     command = typed(compose(argv, "evaluate"), EvaluateCommand)
-    run = unchanged(Run.open(*folders(command.run)))
+    allow(command.store.protocols)
+    if is_url(command.suggest):
+        raise ConfigError(f"suggest={command.suggest}: it is written to a file of this machine")
+    opened = Run.open(*folders(command.run))
+    say_root(opened)
+    run = unchanged(opened)
     mapping = read_mapping(Path(command.mapping)) if command.mapping else None
     truth = read_truth(command.truth, threshold=command.threshold, mapping=mapping)
     suggestion = (command.beta, command.folds) if command.suggest else None

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -20,11 +21,14 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.optimize import linear_sum_assignment
 
+from annotate.data.item_paths import shown
 from annotate.data.selection import kept_instances
-from annotate.data.types import ClassList, FrameRecord, Instance
+from annotate.data.types import ClassList, Instance
 from annotate.errors import ConfigError
 from annotate.evaluate.truth import Truth
 from annotate.record.run_folder import Run
+
+log = logging.getLogger(__name__)
 
 MATCH_IOU: Final = 0.5
 _AREAS: Final = ("all", "small", "medium", "large")  # pycocotools' ranges: 32 and 96 px squared
@@ -73,31 +77,35 @@ class Detections:
     judged: Mapping[str, Judged] = field(default_factory=dict)  # by class name
 
 
-def compare(run: Run, truth: Truth) -> Detections:
-    """Judge every recorded instance on the frames that run and truth share.
+def compare(run: Run, truth: Truth, *, reviewed: bool = False) -> Detections:
+    """Judge what exports hold down to the lowest score, on the frames that run and truth share.
 
+    Limits of area apply, and if `reviewed` what people decided; what they vouched for has score 1.
     Classes are matched by name; those that the run was not asked for are none of its misses. Raises
-    ConfigError where run and truth have no class or no frame in common.
+    ConfigError where run and truth have no class or no frame in common, or crowds alone.
     """
     asked = in_common(truth, run.classes)
+    every_score = ClassList(tuple(replace(spec, threshold=None) for spec in run.classes.classes))
     images: dict[int, dict[str, Any]] = {}
     item_of: dict[int, str] = {}
     found: dict[int, list[dict[str, Any]]] = {category: [] for category in asked.values()}
-    for record, image in truth.judged(run):
+    for record, image in truth.judged(run, reviewed=reviewed):
         images[image["id"]] = {"id": image["id"], "width": record.width, "height": record.height}
         item_of[image["id"]] = record.item
-        for result in _results(record, image, run.classes, asked):
+        kept = kept_instances(record, every_score, threshold=0)
+        for result in _results(kept, image, run.classes, asked):
             found[result["category_id"]].append(result)
     if not images:
         some = next(iter(truth.images), "none")
         raise ConfigError(
-            f"{truth.source}: has no frame of the run; its frames have names such as {some!r}, "
-            "which must be those of the run's frames (frame_id, else file_name)"
+            f"{truth.source}: has no frame of the run; its frames have names such as {shown(some)},"
+            f" which must be those of the run's frames (frame_id, else file_name), as {_first(run)}"
         )
     objects: dict[int, list[dict[str, Any]]] = {category: [] for category in asked.values()}
     for o in (o for number in images for o in truth.objects.get(number, ())):
         if o["category_id"] in objects:
             objects[o["category_id"]].append(dict(o))
+    _say_what_is_not_judged(truth, run.classes, [o for some in objects.values() for o in some])
     kinds = ("bbox", "segm") if truth.has_masks else ("bbox",)
     curves: dict[str, list[_Curves]] = {kind: [] for kind in kinds}
     judged: dict[str, Judged] = {}
@@ -124,30 +132,59 @@ def in_common(truth: Truth, classes: ClassList) -> dict[str, int]:
     asked = {name: truth.classes[name] for name in classes.names if name in truth.classes}
     if not asked:
         raise ConfigError(
-            f"{truth.source}: has none of the run's classes ({', '.join(classes.names[:5])}), "
-            f"but {', '.join(sorted(truth.classes)[:5])}; annotate.evaluate can translate them "
+            f"{truth.source}: has none of the run's classes ({_some(classes.names)}), "
+            f"but {_some(sorted(truth.classes)) or 'none'}; annotate.evaluate can translate them "
             "(mapping=FILE)"
         )
     return asked
 
 
+def _first(run: Run) -> str:
+    """The name of a frame that the run annotated."""
+    return next((shown(r.frame_id) for r in run.frames() if r.status == "ok"), "none")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of some class names, without what steers a terminal."""
+    first = [n if n.isprintable() and len(n) <= 60 else shown(n, 60) for n in names[:5]]
+    return ", ".join([*first, "..."] if len(names) > 5 else first)
+
+
+def _say_what_is_not_judged(
+    truth: Truth, classes: ClassList, objects: Sequence[Mapping[str, Any]]
+) -> None:
+    """Say what no figure is about. Raises ConfigError where nothing can be judged at all."""
+    if objects and all(o["iscrowd"] for o in objects):
+        raise ConfigError(
+            f"{truth.source}: of the run's classes it has {len(objects)} crowds (iscrowd 1) and no "
+            "object on the run's frames: crowds are left out, so there is nothing to judge by"
+        )
+    if not objects:
+        log.warning("%s: no object of the run's classes is on the run's frames", truth.source)
+    for whose, names in (
+        ("the truth", [n for n in classes.names if n not in truth.classes]),
+        ("the run", sorted(truth.classes.keys() - set(classes.names))),
+    ):
+        if names:
+            log.warning(
+                "%s: not judged, for %s has no such class: %s", truth.source, whose, _some(names)
+            )
+
+
 def _results(
-    record: FrameRecord, image: Mapping[str, Any], classes: ClassList, asked: Mapping[str, int]
+    kept: Iterable[Instance], image: Mapping[str, Any], classes: ClassList, asked: Mapping[str, int]
 ) -> Iterator[dict[str, Any]]:
-    """The instances of a record as COCO results; `exported`: no limit of area keeps one back."""
-    for i in record.instances:
+    """Instances as COCO results."""
+    for i in kept:
         if (category := asked.get(classes.names[i.class_id])) is None:
             continue
-        spec = classes.classes[i.class_id]
-        low, high = spec.min_area or 0, spec.max_area or float("inf")
         x0, y0, x1, y1 = i.box_xyxy
         yield {
             "image_id": image["id"],
             "category_id": category,
-            "score": i.score,
+            "score": 1.0 if i.vouched else i.score,
             "bbox": [x0, y0, x1 - x0, y1 - y0],
             "segmentation": i.mask.coco,
-            "exported": low <= i.area <= high,
         }
 
 
@@ -232,9 +269,8 @@ def _judged(scorer: Any, item_of: Mapping[int, str]) -> Judged:
             continue
         item = item_of[of_image["image_id"]]
         truth[item] = truth.get(item, 0) + int((np.array(of_image["gtIgnore"]) == 0).sum())
-        exported = [scorer.cocoDt.anns[number]["exported"] for number in of_image["dtIds"]]
         # What lies on a crowd is neither right nor wrong.
-        counts = ~np.asarray(of_image["dtIgnore"][0], bool) & np.array(exported, bool)
+        counts = ~np.asarray(of_image["dtIgnore"][0], bool)
         scores += np.array(of_image["dtScores"])[counts].tolist()
         right += (np.array(of_image["dtMatches"][0])[counts] > 0).tolist()
         items += [item] * int(counts.sum())

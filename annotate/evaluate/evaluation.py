@@ -80,8 +80,8 @@ def evaluate(
 ) -> Evaluation:
     """Judge a run. `suggestion` asks for thresholds: beta of F-beta, and folds to validate on.
 
-    AP counts every recorded instance; all else what an export at `threshold` has, or at that of a
-    class. Raises ConfigError where there is nothing to compare.
+    The run counts as it was made, within its limits of area: AP down to the lowest score, all else
+    from `threshold` or that of a class on. Raises ConfigError where there is nothing to compare.
     """
     found = compare(run, truth)
     limits = run.classes.thresholds(threshold)
@@ -113,12 +113,15 @@ def evaluate(
     )
 
 
-def tracking_scores(run: Run, truth: Truth, threshold: float) -> tuple[TrackingScores, int] | None:
+def tracking_scores(
+    run: Run, truth: Truth, threshold: float, *, reviewed: bool = False
+) -> tuple[TrackingScores, int] | None:
     """Scores of the run's tracks and the number of videos; None where truth and run share none.
 
-    What counts is what an export has: instances from `threshold` on, or from that of their class.
-    Judged are the frames that both have, by the classes that both have; truth gives frames a
-    `video_id`, and objects masks and a `track_id`. Crowds are neither missed nor wrongly found.
+    What counts is what an export has: instances from `threshold` on, or from that of their class,
+    as they were made, or `reviewed`.
+    Judged are the frames of videos that both have, by the classes that both have; truth gives
+    objects masks and a `track_id`. Crowds are neither missed nor wrongly found.
     Raises ConfigError where the truth has a track twice in a frame.
     """
     names = run.classes.names
@@ -148,7 +151,7 @@ def tracking_scores(run: Run, truth: Truth, threshold: float) -> tuple[TrackingS
                 ],
             )
 
-    judged = ((r, image) for r, image in truth.judged(run) if "video_id" in image)
+    judged = ((r, image) for r, image in truth.judged(run, reviewed=reviewed) if r.media == "video")
     by_video = groupby(judged, lambda f: f[0].item)
     try:
         videos = [count_video(compared(frames)) for _, frames in by_video]

@@ -1,4 +1,4 @@
-"""What the records of a run hold, counted from the columns alone."""
+"""What the records of a run hold, and what exports have of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from annotate.data.selection import Selection, kept_instances
+from annotate.data.types import ClassList
 from annotate.record.run_folder import Run
 
 LISTED_FAILURES = 20
@@ -20,17 +23,20 @@ class Counts:
 
     ok: int  # items
     failed: int  # items
-    frames: int
-    annotated: int  # frames with an instance from the export threshold on
+    frames: int  # that exports have: a review may have rejected some
+    annotated: int  # frames with an instance that exports have
     recorded: dict[str, int]  # instances per class, down to the record floor
-    kept: dict[str, int]  # instances per class, from the export threshold
+    kept: dict[str, int]  # instances per class that exports have
     failures: list[dict[str, str]]  # item and reason, the first few
 
 
 def count_records(run: Run, threshold: float, items: Collection[str] | None = None) -> Counts:
-    """Count these items (None: all) and their instances, reading only the columns needed."""
+    """Count these items (None: all), their instances, and what exports have of these.
+
+    Reads only the columns needed, and whole records where people decided something about them.
+    """
     names = run.classes.names
-    limits = np.array(run.classes.thresholds(threshold), np.float32)
+    decisions = run.decisions()
     recorded, kept = np.zeros(len(names), int), np.zeros(len(names), int)
     seen: set[str] = set()
     failed: set[str] = set()
@@ -51,11 +57,23 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
                     failures.append({"item": item, "error": error})
         flat = pc.list_flatten(batch["instances"])
         class_ids = flat.field("class_id").to_numpy(zero_copy_only=False)
-        counting = flat.field("score").to_numpy(zero_copy_only=False) >= limits[class_ids]
-        frame_of = pc.list_parent_indices(batch["instances"]).to_numpy(zero_copy_only=False)
-        annotated += len(np.unique(frame_of[counting]))
         recorded += np.bincount(class_ids, minlength=len(names))
-        kept += np.bincount(class_ids[counting], minlength=len(names))
+        if not decisions:
+            counting = _counting(flat, class_ids, run.classes, threshold)
+            frame_of = pc.list_parent_indices(batch["instances"]).to_numpy(zero_copy_only=False)
+            annotated += len(np.unique(frame_of[counting]))
+            kept += np.bincount(class_ids[counting], minlength=len(names))
+    if decisions:
+        frames = 0
+        selection = Selection(decisions, run.classes)
+        for row in run.frames():
+            if row.status != "ok" or (items is not None and row.item not in items):
+                continue
+            if (record := selection.take(row)) is not None:
+                of_class = [i.class_id for i in kept_instances(record, run.classes, threshold)]
+                frames += 1
+                annotated += bool(of_class)
+                kept += np.bincount(np.array(of_class, int), minlength=len(names))
     return Counts(
         ok=len(seen - failed),
         failed=len(failed),
@@ -65,3 +83,22 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
         kept=dict(zip(names, kept.tolist(), strict=True)),
         failures=failures,
     )
+
+
+def _counting(
+    instances: pa.Array, class_ids: npt.NDArray[np.int32], classes: ClassList, threshold: float
+) -> npt.NDArray[np.bool_]:
+    """As `kept_instances`, on columns."""
+    specs = classes.classes
+    limits = np.array(classes.thresholds(threshold), np.float32)
+    smallest = np.array([max(1.0, spec.min_area or 0) for spec in specs])
+    largest = np.array([np.inf if spec.max_area is None else spec.max_area for spec in specs])
+    scores, areas = (
+        instances.field(name).to_numpy(zero_copy_only=False) for name in ("score", "area")
+    )
+    counting: npt.NDArray[np.bool_] = (
+        (scores >= limits[class_ids])
+        & (areas >= smallest[class_ids])
+        & (areas <= largest[class_ids])
+    )
+    return counting

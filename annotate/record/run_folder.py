@@ -17,6 +17,7 @@ from annotate.config.schema import checked
 from annotate.config.settings import DecodeSettings
 from annotate.data import decisions, plain_yaml
 from annotate.data.decisions import Decision, Decisions
+from annotate.data.item_paths import refusal, shown
 from annotate.data.types import ClassList, Depth, FrameRecord, Item, Media, Remote
 from annotate.discover.class_list import class_list_from_yaml, class_list_to_yaml
 from annotate.errors import ConfigError, FolderInUseError, StorageError
@@ -89,7 +90,8 @@ class Run:
             ),
             "classes.yaml": class_list_to_yaml(classes),
         }
-        run = cls(path, root, classes, working_copy=working_copy, depth=_depth(asked, here / "config.yaml"))
+        depth = _depth(asked, path / "config.yaml")
+        run = cls(path, root, classes, working_copy=working_copy, depth=depth)
         before = {n: _read_yaml(path / n) for n in texts if (path / n).is_file()}
         now = {name: yaml.safe_load(texts[name]) for name in before}
         run._refuse(difference(deciding(before), deciding(now)))
@@ -213,7 +215,14 @@ class Run:
             self.unfinished_dir.rmdir()
 
     def source(self, item: str, media: Media) -> Item:
-        """An item of the dataset, to be read (`download.at_hand`)."""
+        """An item of the dataset, to be read (`download.at_hand`).
+
+        Raises StorageError for a name that no item below the root can have.
+        """
+        if reason := refusal(item):
+            raise StorageError(
+                f"{self.path}: the record of {shown(item)} is of no file of the dataset: {reason}"
+            )
         if isinstance(self.root, str):
             return Item(item, Path(item), media, Remote(self.root, None), self.depth)
         return Item(item, self.root / item, media, depth=self.depth)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from annotate.data import geometry
+from annotate.data.item_paths import refusal
 from annotate.data.types import Media, Origin
 from annotate.errors import StorageError
 from annotate.record import parquet
@@ -25,7 +26,6 @@ from annotate.record.run_folder import Run
 
 log = logging.getLogger(__name__)
 
-MOST_NAME_BYTES = 4096
 Bools = npt.NDArray[np.bool_]
 # By column of instances, what it may not be without.
 MAY_BE_NULL = frozenset({"margin", "box_iou"})
@@ -98,8 +98,8 @@ def _row_faults(batch: pa.RecordBatch) -> dict[int, str]:
 def _row_fault(row: Mapping[str, Any]) -> str:
     """What is wrong with the fields of a frame that are no instances."""
     item, width, height = row["item"], row["width"], row["height"]
-    if reason := name_fault(str(item)):
-        return reason
+    if reason := refusal(str(item)):
+        return f"its item is no file of the dataset: {reason}"
     if row["media"] not in get_args(Media):
         return f"media is {row['media']!r}"
     if row["status"] not in ("ok", "failed"):
@@ -112,16 +112,6 @@ def _row_fault(row: Mapping[str, Any]) -> str:
             return f"frame_id is not {expected}"
         if min(width, height) < 1 or width * height > geometry.MOST_PIXELS:
             return f"a frame of {width} x {height} px"
-    return ""
-
-
-def name_fault(item: str) -> str:
-    """Why an item's name is no path below its dataset's root, "" if it is one."""
-    path = PurePosixPath(item)
-    if not item or "\0" in item or len(item.encode("utf-8", "replace")) > MOST_NAME_BYTES:
-        return "the item's name is empty, holds NUL or is too long"
-    if path.is_absolute() or ".." in path.parts:
-        return "the item leads out of its dataset"
     return ""
 
 

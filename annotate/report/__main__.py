@@ -11,9 +11,10 @@ from annotate.evaluate import uncertainty
 from annotate.record.resume import unchanged
 from annotate.record.run_folder import Run
 from annotate.report import drift, facts, page, pictures
-from annotate.runner.command import run_command
+from annotate.runner.command import run_command, say_root
 from annotate.runner.terminal import say
 from annotate.store import atomic
+from annotate.store.remote import allow
 
 
 def main() -> None:
@@ -40,7 +41,10 @@ def write_report(run: Run, asked: ReportCommand) -> Path:
 
 def _report(argv: list[str]) -> int:
     asked = typed(compose(argv, "report"), ReportCommand)
-    run = unchanged(Run.open(*folders(asked.run)))
+    allow(asked.store.protocols)
+    opened = Run.open(*folders(asked.run))
+    say_root(opened)
+    run = unchanged(opened)
     say(f"report: {run.shown(write_report(run, asked).name)}")
     return 0
 

@@ -15,12 +15,14 @@ from annotate.record.run_folder import Run
 from annotate.review import progress
 from annotate.review.app import LOOPBACK, open_app, serving
 from annotate.review.build import build, root_here
-from annotate.review.dataset import DATABASE_ERRORS, ReviewDataset, connect
+from annotate.review.dataset import DATABASE_ERRORS, ReviewDataset
 from annotate.review.places import places
 from annotate.review.pull import pull
 from annotate.runner import interrupt
-from annotate.runner.command import DONE, run_command
+from annotate.runner.command import DONE, run_command, say_root
 from annotate.runner.terminal import say
+from annotate.store.fiftyone_database import connect
+from annotate.store.remote import allow
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +35,10 @@ def main() -> None:
 def _review(argv: list[str]) -> int:
     composed = compose(argv, "review")
     command = typed(composed, ReviewCommand)
+    allow(command.store.protocols)
     opened = Run.open(*folders(command.run))
     root_here(opened)
+    say_root(opened)
     try:
         connect()
         with opened.held() as held:

@@ -1,6 +1,6 @@
 """What FiftyOne's App offers on a review: saved views, colours, side bar, editing; and the App.
 
-FiftyOne is imported where it is used, after `dataset.connect` has said where its database is.
+FiftyOne is imported where it is used, after `connect` has said where its database is.
 """
 
 from __future__ import annotations

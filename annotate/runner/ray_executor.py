@@ -35,6 +35,7 @@ from annotate.runner.build import build_worker
 from annotate.runner.pipeline import failed_record
 from annotate.runner.units import Step, Unit
 from annotate.runner.worker import Worker
+from annotate.store.remote import allow
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +189,7 @@ class _Actor:
     def __init__(self, settings: AnnotateCommand, classes: ClassList, folder: str) -> None:
         if Path(folder).is_dir():  # for what the settings name relative to it
             os.chdir(folder)
+        allow(settings.store.protocols)
         self._settings = settings
         self._classes = classes
 

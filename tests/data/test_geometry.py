@@ -104,3 +104,15 @@ def test_holes_do_not_touch_by_corners():
     bay = blob()
     bay[5:7, 30:32] = False
     assert np.array_equal(mask, bay)
+
+
+def test_run_lengths_that_fill_their_frame_are_right_and_others_are_not():
+    masks = np.random.default_rng(0).random((20, 13, 17)) < 0.4
+    masks[0], masks[1] = False, True
+    for counts in geometry.encode_masks(masks):
+        assert geometry.wrong_run_lengths(counts, (13, 17)) == ""
+        assert "sum to 221 px, not 17 x 14" in geometry.wrong_run_lengths(counts, (17, 14))
+        for other in (counts[:-1], counts + "1", counts + "P", counts + "\0"):
+            assert geometry.wrong_run_lengths(other, (13, 17)) != ""
+    for odd in ("", "o", "ooooooooo", "oooooooo0", "é", "\x00", "~", " ", "OO"):
+        assert geometry.wrong_run_lengths(odd, (13, 17)) != ""

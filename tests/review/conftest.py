@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,11 @@ from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand
 from annotate.record.run_folder import Run
 from annotate.runner import job
-from tests import mongo
 
 
-# Of the session, because FiftyOne reads the address of its database once.
 @pytest.fixture(scope="session", autouse=True)
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One MongoDB for all tests; FiftyOne keeps to it and to no settings of the machine."""
-    settings = {
-        "FIFTYONE_DATABASE_VALIDATION": "false",  # or it remarks on the version each time
-        "FIFTYONE_DATABASE_DIR": str(tmp_path_factory.mktemp("fiftyone")),
-        "FIFTYONE_CONFIG_PATH": "/nonexistent",
-        "BROWSER": "/bin/true",
-    }
-    with pytest.MonkeyPatch.context() as patch, mongo.running(tmp_path_factory.mktemp("db")) as uri:
-        for name, value in {**settings, "FIFTYONE_DATABASE_URI": uri}.items():
-            patch.setenv(name, value)
-        yield uri
+def _database(database: str) -> None:
+    """For every test here."""
 
 
 @pytest.fixture(scope="session")

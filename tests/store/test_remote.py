@@ -69,6 +69,7 @@ def test_a_missing_package_is_one_line_with_the_way_out(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(ConfigError, match=r"gs://b/x: .*gcsfs.*pip install 'annotate\[cloud\]'"):
         listing.discover("gs://b/x")
+    remote.allow(["nosuch"])
     with pytest.raises(ConfigError, match="no store that can be opened"):
         listing.discover("nosuch://b/x")
 

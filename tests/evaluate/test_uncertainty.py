@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as PilImage
 from scipy.stats import mannwhitneyu
 
-from annotate.data.types import FrameRecord
+from annotate.data.types import FrameRecord, Item
 from annotate.errors import StorageError
 from annotate.evaluate import evaluation, near_duplicates, uncertainty
 from annotate.evaluate.truth import read_truth
@@ -142,6 +142,16 @@ def test_pictures_on_white_do_not_share_a_band():
         value = near_duplicates.difference_hash(grey)
         shared.update((band, value >> (16 * band) & 0xFFFF) for band in range(4))
     assert max(shared.values()) < 30
+
+
+def test_deep_pictures_are_compared_as_they_are_seen(tmp_path):
+    rng = np.random.default_rng(1)
+    grey = np.kron(rng.integers(0, 4096, (8, 9)), np.ones((8, 8))).astype(np.uint16)
+    PilImage.fromarray(grey).save(tmp_path / "a.png")
+    PilImage.fromarray((grey >> 4).astype(np.uint8)).save(tmp_path / "b.png")
+    deep, plain = (near_duplicates._hash_of(Item(n, tmp_path / n)) for n in ("a.png", "b.png"))
+    assert deep is not None and plain is not None
+    assert (deep ^ plain).bit_count() <= near_duplicates.ALIKE_BITS
 
 
 def test_a_run_without_signals_says_so(tmp_path):

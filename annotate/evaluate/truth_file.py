@@ -114,6 +114,8 @@ class _Reader:
             image = {"id": number, "at": at, **_size(entry, at)}
             if entry.get("file_name") is not None:
                 image["file_name"] = _text(entry, "file_name", at)
+            if isinstance(entry.get("source"), str):  # of our exports, or somebody's own note
+                image["source"] = entry["source"]
             more = entry.get("attributes")
             told = entry.get("frame_id"), more.get("frame_id") if isinstance(more, dict) else None
             # Some dialects number the frames of a video there.

@@ -23,7 +23,8 @@ Named = tuple[str, str]  # the id of a frame, and the name of its file
 def frames_of(images: Sequence[Image], run: Run, source: str) -> dict[str, Image]:
     """The images that are annotated frames of the run, by the frames' ids.
 
-    An image whose `frame_id` is a frame's is that frame. Of the others the `file_name` decides: it
+    An image whose `frame_id` is a frame's is that frame. Of the others the `source` that our exports
+    name decides, then the `file_name`: it
     is a still's, or that of a file in a folder of frames. What has neither is told by its number in
     its video, or by a name such as `clip.mp4/000123.jpg`, as exports have it. What is no frame of
     the run is counted and said. Raises ConfigError where two images are one frame.
@@ -36,8 +37,11 @@ def frames_of(images: Sequence[Image], run: Run, source: str) -> dict[str, Image
         frame_id = image.get("frame_id")
         return frame_id if frame_id in ids else None
 
-    def named(image: Image) -> str | None:
-        name = image.get("file_name", "")
+    def sourced(image: Image) -> str | None:
+        return named(image, "source")
+
+    def named(image: Image, key: str = "file_name") -> str | None:
+        name = image.get(key, "")
         alike = files.get(plain(name), [])
         same = [frame_id for frame_id, own in alike if own == name]
         if len(alike) > 1 and not same:
@@ -56,7 +60,7 @@ def frames_of(images: Sequence[Image], run: Run, source: str) -> dict[str, Image
         return next(possible, None)
 
     left = list(images)
-    for way in (told, named, counted):
+    for way in (told, sourced, named, counted):
         ways = [(image, way(image)) for image in left]
         left = [image for image, frame_id in ways if frame_id is None]
         for image, frame_id in ways:
@@ -79,7 +83,12 @@ def may_share(images: Sequence[Image], items: Collection[str]) -> bool:
     return any(
         plain(name) in known
         for image in images
-        for said in (image.get("frame_id", ""), *_numbers(image), image.get("file_name", ""))
+        for said in (
+            image.get("frame_id", ""),
+            *_numbers(image),
+            image.get("source", ""),
+            image.get("file_name", ""),
+        )
         for name in (said, _video(said), str(PurePosixPath(plain(said)).parent))
     )
 
@@ -102,7 +111,7 @@ def _recorded(
 ) -> tuple[set[str], dict[str, list[Named]]]:
     """Of the run's annotated frames that the images may be: their ids, and them by file name."""
     wanted = {i for image in images for i in (image.get("frame_id"), *_numbers(image))}
-    names = {plain(image["file_name"]) for image in images if "file_name" in image}
+    names = {plain(i[key]) for i in images for key in ("source", "file_name") if key in i}
     in_folder: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
         in_folder[str(PurePosixPath(name).parent)].append(PurePosixPath(name).name)

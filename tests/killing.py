@@ -67,17 +67,15 @@ def settings(dataset: Path, out: Path) -> AnnotateCommand:
 
 def tree(run: Path) -> dict[str, bytes]:
     """What must be the same whatever happened: every file of records and exports."""
-    paths = [
-        p for part in ("records", "exports") for p in (run / part).rglob("[!.]*") if p.is_file()
-    ]
+    parts = (run / "records", run / "exports")
+    paths = [p for part in parts for p in part.rglob("[!.]*") if p.is_file()]
     return {p.relative_to(run).as_posix(): p.read_bytes() for p in sorted(paths)}
 
 
 def left_behind(run: Path) -> list[str]:
     """Working files, which a finished run must not have. A lock is none: nobody holds it."""
-    hidden = [
-        p for p in run.rglob(".*") if not p.name.startswith(".lock") and p.parent.name != "exports"
-    ]
+    notes = {*(run / "exports").glob(".*.json")}
+    hidden = [p for p in run.rglob(".*") if not p.name.startswith(".lock") and p not in notes]
     return [p.relative_to(run).as_posix() for p in [*hidden, *run.glob("unfinished")]]
 
 

@@ -23,11 +23,11 @@ Named = tuple[str, str]  # the id of a frame, and the name of its file
 def frames_of(images: Sequence[Image], run: Run, source: str) -> dict[str, Image]:
     """The images that are annotated frames of the run, by the frames' ids.
 
-    An image whose `frame_id` is a frame's is that frame. Of the others the `source` that our exports
-    name decides, then the `file_name`: it
-    is a still's, or that of a file in a folder of frames. What has neither is told by its number in
-    its video, or by a name such as `clip.mp4/000123.jpg`, as exports have it. What is no frame of
-    the run is counted and said. Raises ConfigError where two images are one frame.
+    An image whose `frame_id` is a frame's is that frame. Of the others the `source` decides that
+    our exports name, then the `file_name`: a still's, or of a file in a folder of frames. What has
+    neither is told by its number in its video, or by a name such as `clip.mp4/000123.jpg`, as
+    exports have it. What is no frame of the run is counted and said. Raises ConfigError where two
+    images are one frame.
     """
     ids, files = _recorded(run, images, source)
     found: dict[str, Image] = {}

@@ -46,7 +46,7 @@ def sound(run: Run) -> Run:
                 items.add(item)
                 if reason:
                     damaged[frame_id] = f"{path}: {frame_id}: {reason}"
-            for item in items:
+            for item in sorted(items):
                 if item in parts:
                     raise StorageError(
                         f"{path}: {item!r} is recorded in {parts[item].name} as well; "

@@ -117,7 +117,10 @@ class Memory(Protocol):
         """Objects given as boxes (k, 4) xyxy px."""
 
     def seed_points(self, embedding: Any, points_kp2: Tensor, labels_kp: Tensor) -> Prediction:
-        """Objects given as points (k, p, 2) in px of the square, labelled as SAM does."""
+        """Objects given as points (k, p, 2) in px of the square, labelled as SAM does.
+
+        A point is the pixel it lies in, column and row counted from 0, not that pixel's centre.
+        """
 
     def carry(self, embedding: Any, bank: Any, ids: Sequence[int], time: int) -> Prediction:
         """Find the objects `ids` of the bank in the frame at `time`."""

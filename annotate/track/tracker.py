@@ -61,14 +61,20 @@ class VideoTracker:
         """Frames in their order with their sightings, each some frames after it was read.
 
         `at_rest` is called now and then, when `state` can be asked for: what was handed out and
-        what the state holds are then all that was read.
+        what the state holds are then all that was read. Raises MemoryError when a frame is too
+        much, with those before it handed out.
         """
         for frame, cut, detections in self._grounded(frames, at_rest):
             if cut:
                 yield from self._held
                 self._held = []
                 self._live.end_all()
-            self._held.append(self._step(frame, detections))
+            try:
+                step = self._step(frame, detections)
+            except MemoryError:  # what came before stays
+                yield from self._held
+                raise
+            self._held.append(step)
             self._live.time += 1
             if detections is not None:
                 yield from self._held[:-1]

@@ -151,7 +151,10 @@ class Sam2Memory:
     def seed_points(
         self, embedding: Embedding, points_kp2: Tensor, labels_kp: Tensor
     ) -> Prediction:
-        """Objects given as points (k, p, 2) in model pixels, labelled as SAM does."""
+        """Objects given as points (k, p, 2) in model pixels, labelled as SAM does.
+
+        SAM's prompt encoder takes the centre of the pixel that a point names, so it adds 0.5.
+        """
         k = len(points_kp2)
         features = embedding.features + self.model.no_mem_embed.view(1, -1, 1, 1)
         prompt = {"point_coords": points_kp2, "point_labels": labels_kp}

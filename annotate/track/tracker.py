@@ -8,7 +8,7 @@ can change them any more, which is when the key frame after them is done: that b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -116,10 +116,14 @@ class VideoTracker:
         self, frames: Iterable[Frame], at_rest: Callable[[], None]
     ) -> Iterator[tuple[Frame, bool, Detections | None]]:
         """Each frame, whether a scene begins with it, and its detections if it is a key frame."""
-        source = iter(frames)
+        source = pairwise(chain(frames, [None]))  # each frame with the one that follows it
         keys_at_once = max(1, min(self._batch, WINDOW // self._every))
         while window := list(islice(source, keys_at_once * self._every)):
-            marks = [(frame, *self._picker.look(frame.image)) for frame in window]
+            marks = [
+                (frame, *self._picker.look(frame.image, after.image if after else None))
+                for frame, after in window
+                if frame is not None
+            ]
             keys = [frame.image for frame, _, key in marks if key]
             found = chain.from_iterable(
                 self._detector.find(keys[i : i + keys_at_once])

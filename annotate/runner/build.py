@@ -16,6 +16,7 @@ from annotate.data.types import ClassList
 from annotate.errors import ConfigError, one_line
 from annotate.ground.base import Grounder
 from annotate.ground.select import Detector
+from annotate.models import precision
 from annotate.models.devices import choose_device
 from annotate.models.memory_limit import MemoryLimit, is_out_of_memory, over
 from annotate.record.asked import deciding
@@ -74,7 +75,10 @@ def build_worker(settings: AnnotateCommand, classes: ClassList) -> Worker:
         stride=settings.video.stride,
         runner=settings.runner,
     )
-    return Worker(pipeline, feed, {role: dict(p) for role, p in provenance.items()})
+    device = choose_device(settings.device)
+    computed = {"device": device.type, "precision": precision.name(device)}
+    made_with = {**provenance, "computed": computed}
+    return Worker(pipeline, feed, {role: dict(p) for role, p in made_with.items()})
 
 
 def batch_size(settings: AnnotateCommand) -> int:

@@ -34,7 +34,7 @@ class Segmenter(ABC):
     """
 
     decides_nothing: ClassVar[tuple[str, ...]] = ("device",)
-    """Parameters that change no record: where and how it is computed."""
+    """Parameters that a resume may change; the kind of device is noted by itself."""
 
     has_memory: ClassVar[bool] = False
     """Whether it can carry objects through a video. Without, videos are refused with a sentence."""

@@ -8,7 +8,7 @@ from annotate.config.compose import compose, typed
 from annotate.config.settings import ExportCommand, folders
 from annotate.record.run_folder import Run
 from annotate.runner.command import DONE, run_command
-from annotate.runner.exports import export_run, make_exporters
+from annotate.runner.exports import export_run, make_exporters, say_what_no_record_holds
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
     exporters = make_exporters(command)
     with Run.open(*folders(command.run)).held() as run:
+        floor = (run.asked().get("ground") or {}).get("floor", 0.0)
+        say_what_no_record_holds(floor, command.threshold, run.classes)
         exports = export_run(run, exporters, command)
         run.push("exports")
     for export in exports:

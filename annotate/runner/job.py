@@ -28,7 +28,12 @@ from annotate.record.asked import ChangedError
 from annotate.record.counts import Counts, count_records
 from annotate.record.run_folder import Run
 from annotate.runner import gates, interrupt, log_file, summary
-from annotate.runner.exports import Exporter, export_run, make_exporters
+from annotate.runner.exports import (
+    Exporter,
+    export_run,
+    make_exporters,
+    say_what_no_record_holds,
+)
 from annotate.runner.units import Shard, Step, Unit, cut, share, to_do
 from annotate.segment.base import NO_MEMORY, Segmenter
 from annotate.store.remote import is_url
@@ -74,6 +79,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
     gates.check(settings.gates, classes)
+    say_what_no_record_holds(settings.ground.floor, settings.threshold, classes)
     found = listing.discover(settings.dataset.path, kind=_kind(settings))
     if not segmenter.has_memory and any(item.media == "video" for item in found.items):
         raise ConfigError(f"segment: {NO_MEMORY}")

@@ -183,22 +183,25 @@ def sizes(boxes_xyxy: Floats) -> Floats:
     return np.asarray(np.maximum(np.sqrt(np.maximum(w * h, 0)), 1.0))
 
 
-def births(
-    found: Objects, scores: Floats, held: Objects, taken: Set[int], rules: TrackSettings
-) -> list[int]:
-    """Detections, the best first, that become tracks: sure ones of what no track holds.
+def strangers(found: Objects, held: Objects, taken: Set[int], rules: TrackSettings) -> list[int]:
+    """Detections of what no track holds, each object once.
 
-    `scores` (n,) are of the detections, which come the best first; `held` is what tracks hold, and
-    `taken` the detections that are theirs.
+    The detections (n,) come the best first; `held` is what tracks hold, and `taken` the detections
+    that are theirs.
     """
     known = np.asarray(_on_one_object(found, held, rules).any(1))
     twins = _on_one_object(found, found, rules)
-    born: list[int] = []
-    for row in range(len(scores)):
-        sure = scores[row] >= rules.birth_score
-        if sure and row not in taken and not known[row] and not twins[row, born].any():
-            born.append(row)
-    return born
+    new: list[int] = []
+    for row in range(len(known)):
+        if row not in taken and not known[row] and not twins[row, new].any():
+            new.append(row)
+    return new
+
+
+def continued(drawn: Objects, found: Objects, scores: Floats, rules: TrackSettings) -> Pairs:
+    """Pairs of tracks that no memory follows, where they are expected, and detections."""
+    iou, inside = overlaps(drawn.masks, found.masks)
+    return assign(iou, inside, of_one_class(drawn, found), scores, rules)
 
 
 def _on_one_object(one: Objects, other: Objects, rules: TrackSettings) -> Bools:

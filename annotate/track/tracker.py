@@ -82,14 +82,19 @@ class VideoTracker:
         yield from self._held
 
     def kept(self) -> dict[int, Track]:
-        """The tracks that had the detections they should have had."""
-        return {i: t for i, t in self._live.born.items() if keep(t, self._live.rules)}
+        """The tracks that had the detections they should have had, and what was found of them."""
+        born, rules = self._live.born, self._live.rules
+        kept = {i for i, track in born.items() if keep(track, rules)}
+        kept |= {i for i, track in born.items() if track.weak and track.merged_into in kept}
+        return {i: born[i] for i in sorted(kept)}
 
     def state(self) -> dict[str, Any]:
         """All that a tracker needs to go on from here; see `at_rest`."""
         return {
             "tracks": self._live.born,
             "alive": list(self._live.alive),
+            "weak": list(self._live.weak),
+            "births": self._live.births,
             "held": [(h.frame.index, h.key, h.sightings) for h in self._held],
             "time": self._live.time,
             "thumbnail": self._picker.thumbnail,
@@ -104,6 +109,8 @@ class VideoTracker:
         """
         self._live.born = state["tracks"]
         self._live.alive = {i: self._live.born[i] for i in state["alive"]}
+        self._live.weak = {i: self._live.born[i] for i in state.get("weak", ())}
+        self._live.births = state.get("births", len(self._live.born))
         self._held = [
             TrackedFrame(next(frames), key, sightings) for _, key, sightings in state["held"]
         ]

@@ -13,7 +13,6 @@ from annotate.track.matching import (
     Missing,
     Objects,
     assign,
-    births,
     clashes,
     corrections,
     duplicates,
@@ -22,6 +21,7 @@ from annotate.track.matching import (
     pair,
     reassign_lost,
     sizes,
+    strangers,
     with_motion,
 )
 from tests.settings import TRACK
@@ -244,18 +244,16 @@ def test_the_size_of_a_box_is_the_side_of_its_square():
     np.testing.assert_allclose(found, [6, 1, 1])
 
 
-def born(found: Objects, held: Objects, *, scores=None, taken=()) -> list[int]:
-    given = np.full(len(found.masks), 0.9) if scores is None else np.array(scores)
-    return births(found, given, held, set(taken), TRACK)
+def born(found: Objects, held: Objects, *, taken=()) -> list[int]:
+    return strangers(found, held, set(taken), TRACK)
 
 
 NOBODY = objects()
 
 
-def test_sure_detections_of_what_no_track_holds_become_tracks():
+def test_detections_of_what_no_track_holds_become_tracks():
     found = objects((0, 10), (20, 30))
     assert born(found, NOBODY) == [0, 1]
-    assert born(found, NOBODY, scores=[0.9, 0.3]) == [0]
     assert born(found, NOBODY, taken=[0]) == [1]
     assert born(found, objects((0, 9))) == [1]
 

@@ -27,6 +27,6 @@ def report(run: Run, datasets: Sequence[ReviewDataset]) -> None:
         return
     atomic.write_text(path, "".join(f"{line}\n" for line in conflicts))
     where = run.shown("reviews/conflicts.txt")
-    print(f"{len(conflicts)} decisions are in conflict with the run and wait; all are in {where}:")
+    print(f"{len(conflicts)} decisions are in conflict, with the run or with each other; all are in {where}:")
     for line in conflicts[:LISTED_CONFLICTS]:
         print(f"  {line}")

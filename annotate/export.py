@@ -10,7 +10,7 @@ from annotate.errors import ConfigError
 from annotate.record.run_folder import Run
 from annotate.record.soundness import sound
 from annotate.runner.command import DONE, run_command, say_root
-from annotate.runner.exports import export_run, make_exporters
+from annotate.runner.exports import export_run, make_exporters, say_what_no_record_holds
 from annotate.runner.summary import exported, what_is_missing
 from annotate.runner.terminal import say
 from annotate.store.remote import allow
@@ -34,6 +34,7 @@ def _export(argv: list[str]) -> int:
                 f"{missing}; finish it with the command that began it, or export what is there "
                 "with partial=true (into exports/<format>-partial)"
             )
+        say_what_no_record_holds(_floor(run), command.threshold, run.classes)
         exports = export_run(run, exporters, command, suffix="-partial" if missing else "")
         run.push("exports")
     for export in exports:
@@ -41,6 +42,13 @@ def _export(argv: list[str]) -> int:
     if missing:
         say(f"partial: {missing}")
     return DONE
+
+
+def _floor(run: Run) -> float:
+    """The score that the run recorded from; 0 where its settings do not say."""
+    ground = run.asked().get("ground")
+    floor = ground.get("floor") if isinstance(ground, dict) else None
+    return float(floor) if isinstance(floor, (int, float)) else 0.0
 
 
 if __name__ == "__main__":

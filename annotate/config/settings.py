@@ -71,7 +71,7 @@ class TrackSettings:
     """When detections and tracks are the same object; see conf/track/."""
 
     prompt: Literal["mask", "box", "point"]  # how memory is told of a new object
-    birth_score: Share  # of a detection, from which an unknown object becomes a track
+    birth_score: Share  # of a detection, from which memory follows an unknown object
     match_iou: Share  # of masks, from which a detection is the track's object
     inside: Share  # of the smaller mask in the larger, from which a same-class pair matches
     motion: NotNegative  # weight of where motion leads against where memory looks

@@ -144,6 +144,7 @@ class Decisions:
             verdict = verdict or self.tracks.get((record.item, instance.track_id))
             if verdict is not None:
                 verdicts[instance.instance_id] = verdict
+        conflicts += _doubled(i for i in kept if verdicts.get(i.instance_id) != "reject")
         kept = [
             replace(i, vouched=True) if verdicts.get(i.instance_id) == "accept" else i for i in kept
         ]
@@ -289,6 +290,17 @@ def _shape(mask: Rle) -> dict[str, Any]:
     pixels = mask.decode()
     box = geometry.mask_boxes(pixels[None])[0]
     return {"mask": mask, "box_xyxy": tuple(box.tolist()), "area": int(pixels.sum())}
+
+
+def _doubled(instances: Iterable[Instance]) -> Iterator[str]:
+    """A line for each track that several instances of one frame are said to be."""
+    of_track: dict[int, list[str]] = {}
+    for instance in instances:
+        if instance.track_id:
+            of_track.setdefault(instance.track_id, []).append(instance.instance_id)
+    for track_id, ids in sorted(of_track.items()):
+        if len(ids) > 1:
+            yield f"{' and '.join(ids)}: track {track_id} twice in one frame"
 
 
 def _unknown_class(instance_id: str, name: str) -> str:

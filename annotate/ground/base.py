@@ -41,7 +41,7 @@ class Grounder(ABC):
     """
 
     decides_nothing: ClassVar[tuple[str, ...]] = ("device",)
-    """Parameters that change no record: where and how it is computed. A resume may change them."""
+    """Parameters that a resume may change; the kind of device is noted by itself."""
 
     has_scores: ClassVar[bool] = True
     """Whether scores are its own. If not, they are 1, and no threshold tells boxes apart."""

@@ -7,33 +7,39 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from annotate.data.types import ClassList
 
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """The phrases of some classes, and what each stands for; tensors have one row per phrase."""
+    """The phrases of some classes, and what each stands for.
 
-    texts: tuple[str, ...]
-    class_ids: Tensor  # (p,)
-    negative: Tensor  # (p,) bool: the phrase speaks against its class
+    Of `speaking` and `against` a row holds the phrases of one class, `padded`: taken together they
+    need no scattering, in which a GPU may be in another order each time.
+    """
+
+    texts: tuple[str, ...]  # (p,)
+    class_ids: Tensor  # (c,)
+    speaking: Tensor  # (c, n) positions of texts that find the class
+    against: Tensor  # (c, m) positions of texts that must not outscore them
 
     @classmethod
     def of(cls, classes: ClassList, class_ids: Sequence[int], device: torch.device) -> Phrases:
         """Of these classes, in their order."""
-        rows = [
-            (phrase, class_id, negative)
-            for class_id in class_ids
-            for negative, phrases in (
-                (False, classes.classes[class_id].phrases),
-                (True, classes.classes[class_id].negatives),
-            )
-            for phrase in phrases
-        ]
-        texts, owners, negative = zip(*rows, strict=True)
+        texts: list[str] = []
+        speaking: list[range] = []
+        against: list[range] = []
+        for spec in (classes.classes[class_id] for class_id in class_ids):
+            for rows, phrases in ((speaking, spec.phrases), (against, spec.negatives)):
+                rows.append(range(len(texts), len(texts) + len(phrases)))
+                texts += phrases
         return cls(
-            texts, torch.tensor(owners, device=device), torch.tensor(negative, device=device)
+            tuple(texts),
+            torch.tensor(class_ids, device=device),
+            padded(speaking, len(texts)).to(device),
+            padded(against, len(texts)).to(device),
         )
 
     def best(self, scores_qp: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor, list[str]]:
@@ -42,14 +48,19 @@ class Phrases:
         The best synonym of a class counts, unless a negative scores higher. A pair of query and
         class below the floor is left out.
         """
-        first = int(self.class_ids.min())
-        classes = int(self.class_ids.max()) - first + 1
-        owner = (self.class_ids - first).expand_as(scores_qp)
-        empty = scores_qp.new_zeros(len(scores_qp), classes)
-        found = empty.scatter_reduce(1, owner, scores_qp.masked_fill(self.negative, 0), "amax")
-        against = empty.scatter_reduce(1, owner, scores_qp.masked_fill(~self.negative, 0), "amax")
+        known = functional.pad(scores_qp, (0, 1))  # what padding points at
+        of_class = known[:, self.speaking]  # (q, c, n)
+        found, against = of_class.amax(-1), known[:, self.against].amax(-1)
         query, local = ((found >= floor) & (found > against)).nonzero(as_tuple=True)
-        class_ids = local + first
-        others = (self.class_ids != class_ids[:, None]) | self.negative
-        best = scores_qp[query].masked_fill(others, -1).argmax(1)
-        return query, found[query, local], class_ids, [self.texts[i] for i in best.tolist()]
+        best = self.speaking[local, of_class[query, local].argmax(-1)]
+        texts = [self.texts[i] for i in best.tolist()]
+        return query, found[query, local], self.class_ids[local], texts
+
+
+def padded(groups: Sequence[Sequence[int]], blank: int) -> Tensor:
+    """Groups of positions as rows (g, n >= 1) of one length, the shorter ones filled with `blank`.
+
+    `blank` is the position after the last one.
+    """
+    longest = max(1, *map(len, groups))
+    return torch.tensor([[*group, *[blank] * (longest - len(group))] for group in groups])

@@ -57,24 +57,28 @@ def select(
     Of boxes of one class that overlap the best stays, and of nearly equal boxes of several classes.
     """
     h, w = size_hw
-    boxes = torch.as_tensor(candidates.boxes_xyxy, dtype=torch.float32).reshape(-1, 4)
+    cpu = torch.device("cpu")  # in one order, whatever the device; candidates are few
+    boxes = torch.as_tensor(candidates.boxes_xyxy, dtype=torch.float32, device=cpu).reshape(-1, 4)
     edge = boxes.new_tensor([w, h, w, h])
     boxes = torch.minimum(boxes.clamp(min=0), edge)
-    scores = torch.as_tensor(candidates.scores, dtype=torch.float32, device=boxes.device)
-    classes = torch.as_tensor(candidates.class_ids, device=boxes.device).long()
+    scores = torch.as_tensor(candidates.scores, dtype=torch.float32, device=cpu)
+    classes = torch.as_tensor(candidates.class_ids, device=cpu).long()
     high_enough = scores >= settings.floor
     large_enough = (boxes[:, 2:] - boxes[:, :2]).amin(1) >= LEAST_SIDE_PX
     rows = (high_enough & large_enough).nonzero()[:, 0]
-    rows = rows[batched_nms(boxes[rows], scores[rows], classes[rows], settings.nms_iou)]
+    # Classes are kept apart by moving each one's boxes past the picture. In float32 the boxes of
+    # class 1,000 would then stand on whole pixels; in float64 they lose a billionth of one.
+    apart = boxes[rows].double(), scores[rows].double()
+    rows = rows[batched_nms(*apart, classes[rows], settings.nms_iou)]
     rows = rows[nms(boxes[rows], scores[rows], settings.cross_class_iou)]
     rows = rows[: settings.max_detections]
     rivals = box_iou(boxes[rows], boxes) >= settings.cross_class_iou
     rivals &= classes[rows, None] != classes
     best_other = torch.where(rivals, scores, 0).amax(1) if len(scores) else scores
     return Detections(
-        boxes_xyxy=boxes[rows].cpu().numpy(),
-        scores=scores[rows].cpu().numpy(),
-        class_ids=classes[rows].cpu().numpy().astype(np.int32),
+        boxes_xyxy=boxes[rows].numpy(),
+        scores=scores[rows].numpy(),
+        class_ids=classes[rows].numpy().astype(np.int32),
         phrases=tuple(candidates.phrases[i] for i in rows.tolist()),
-        margins=(scores[rows] - best_other).cpu().numpy(),
+        margins=(scores[rows] - best_other).numpy(),
     )

@@ -8,7 +8,10 @@ from annotate.errors import ConfigError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name, `auto` being the best one here; on CUDA, TF32 is switched on."""
+    """The device of that name, `auto` being the best one here.
+
+    On CUDA, TF32 is switched off: what is not in half precision is meant to be float32.
+    """
     present = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -21,6 +24,6 @@ def choose_device(name: str) -> torch.device:
     if not present[name]:
         raise ConfigError(f"device={name}: PyTorch sees no such device here; use device=auto")
     if name == "cuda":
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)

@@ -107,13 +107,16 @@ class Run:
     def made_with(self, weights: Mapping[str, Any], libraries: Mapping[str, str]) -> None:
         """Note what makes the records; where other weights made them, ChangedError is raised.
 
-        Versions of libraries, by name, are noted beside
-        those of before, with a warning: they change last digits, seldom more, and a run that would
-        stop at every security update is of no use.
+        So it is where they were `computed` on another kind of device, or in another precision.
+        Versions of libraries, by name, are noted beside those of before, with a warning: they
+        change last digits, seldom more, and a run that would stop at every security update is of
+        no use.
         """
         before, known = self.weights(), self.libraries()
         now = yaml.safe_load(yaml.safe_dump(dict(weights)))
-        self._refuse(difference(before, now) if before else "")
+        # Where it was computed was not always noted.
+        compared = {k: v for k, v in now.items() if k in before or k != "computed"}
+        self._refuse(difference(before, compared) if before else "")
         if not parquet.part_paths(self.records_dir):
             known = {}
         for name, version in libraries.items():

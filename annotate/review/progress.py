@@ -26,5 +26,6 @@ def lines(run: Run, datasets: Sequence[ReviewDataset]) -> Iterator[str]:
         return
     atomic.write_text(path, "".join(f"{line}\n" for line in conflicts))
     where = run.shown("reviews/conflicts.txt")
-    yield f"{len(conflicts)} decisions are in conflict with the run and wait; all are in {where}:"
+    count = f"{len(conflicts)} decisions are in conflict, with the run or with each other"
+    yield f"{count}; all are in {where}:"
     yield from (f"  {line}" for line in conflicts[:LISTED_CONFLICTS])

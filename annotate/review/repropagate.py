@@ -23,10 +23,12 @@ from annotate.data.types import FrameRecord, Image, Instance
 from annotate.decode.image import read_image
 from annotate.decode.video import open_video
 from annotate.errors import MediaError
+from annotate.models.memory_limit import MemoryLimit
 from annotate.record import reviews
 from annotate.record.run_folder import Run
 from annotate.segment.base import Segmenter
-from annotate.segment.finishing import Cut, cut_masks
+from annotate.segment.finishing import Cut, cut_masks, decode
+from annotate.segment.video import VideoSegmenter
 
 log = logging.getLogger(__name__)
 
@@ -82,20 +84,28 @@ def _boxes(
     folded = fold(made)
     follow = []
     for record, boxed in _frames_with(run, folded, lambda d: bool(d.box_only and not d.deleted)):
-        try:
-            embedding = load().embed([_picture(run, record)])[0]
-        except MediaError as error:
-            log.warning("%s: not carried on: %s", record.frame_id, error)
-            continue
         instances = {i.instance_id: i for i in folded.apply(record, run.classes).record.instances}
         boxed = [d for d in boxed if d.instance_id in instances]
         boxes = [instances[d.instance_id].box_xyxy for d in boxed if d.instance_id]
         if not boxes:
             continue
-        logits, _ = load().decode(embedding, torch.tensor(boxes))
-        for row, cut in cut_masks(logits, (record.height, record.width), settings):
-            follow.append(_carried(boxed[row], mask=cut.mask, box_only=False))
+        try:
+            masks = list(_masks_of(run, record, torch.tensor(boxes), load(), settings))
+        except (MediaError, MemoryError) as error:
+            log.warning("%s: not carried on: %s", record.frame_id, error)
+            continue
+        follow += [_carried(boxed[row], mask=cut.mask, box_only=False) for row, cut in masks]
     return follow
+
+
+def _masks_of(
+    run: Run, record: FrameRecord, boxes: Tensor, segmenter: Segmenter, settings: SegmentSettings
+) -> Iterator[tuple[int, Cut]]:
+    """Masks of boxes (k, 4) xyxy px in one picture, by their rows."""
+    picture = _picture(run, record)
+    (embedding,) = MemoryLimit("pictures").alone(lambda: segmenter.embed([picture]))
+    logits, _ = decode(segmenter, embedding, boxes, MemoryLimit("boxes"))
+    yield from cut_masks(logits, (record.height, record.width), settings)
 
 
 def _tracks(
@@ -120,7 +130,7 @@ def _tracks(
             carrier = _Carrier(run, raw, records, track_id, segmenter, settings)
             try:
                 follow += carrier.carry(_anchors(records, track_id, folded, due[item, track_id]))
-            except MediaError as error:
+            except (MediaError, MemoryError) as error:
                 log.warning("%s: track %d is not carried on: %s", item, track_id, error)
     return follow
 
@@ -175,8 +185,7 @@ class _Carrier:
     ) -> None:
         """`raw` as they were made, `records` with the decisions carried out."""
         self._records, self._track_id = records, track_id
-        assert segmenter.memory is not None  # or there would be no tracks
-        self._segmenter, self._memory, self._settings = segmenter, segmenter.memory, settings
+        self._memory, self._settings = VideoSegmenter(segmenter), settings
         self._source = run.source(records[0].item, records[0].media)
         self._names = run.classes.names
         self._seen = {i.instance_id: i for r in raw for i in r.instances}
@@ -214,7 +223,7 @@ class _Carrier:
             return
         bank = self._memory.bank(max_anchors=MAX_ANCHORS)
         pictures = self._pictures([place, *way])
-        embedding = self._embed(next(pictures))
+        embedding = self._memory.embed(next(pictures))
         seeded = self._memory.seed_masks(embedding, torch.from_numpy(instance.mask.decode())[None])
         features = self._memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
         bank.anchor(TRACK, 0, features[0], seeded.pointers[0])
@@ -231,7 +240,7 @@ class _Carrier:
                 yield self._added(position, instance, cut)
 
     def _step(self, picture: Image, bank: Any, time: int) -> Cut | None:
-        embedding = self._embed(picture)
+        embedding = self._memory.embed(picture)
         carried = self._memory.carry(embedding, bank, [TRACK], time)
         features = self._memory.encode(embedding, carried.logits, carried.present, prompted=False)
         bank.remember(time, [TRACK], features, carried.pointers)
@@ -239,10 +248,6 @@ class _Carrier:
             return None
         logits: Tensor = carried.logits
         return next((cut for _, cut in cut_masks(logits, picture.shape[:2], self._settings)), None)
-
-    def _embed(self, picture: Image) -> Any:
-        (embedding,) = self._segmenter.embed([picture])
-        return embedding
 
     def _there(self, position: int) -> Instance | None:
         """The track in a frame, as far as it is known."""

@@ -13,10 +13,12 @@ from annotate.config.settings import AnnotateCommand, SegmentSettings
 from annotate.config.shipped import named_targets
 from annotate.config.target import Target
 from annotate.data.types import ClassList
+from annotate.errors import ConfigError, one_line
 from annotate.ground.base import Grounder
 from annotate.ground.select import Detector
+from annotate.models import precision
 from annotate.models.devices import choose_device
-from annotate.models.memory_limit import MemoryLimit, over
+from annotate.models.memory_limit import MemoryLimit, is_out_of_memory, over
 from annotate.record.asked import deciding
 from annotate.record.run_folder import Run
 from annotate.runner.pipeline import Pipeline
@@ -37,8 +39,16 @@ def build_pipeline(
     if settings.runner.threads:
         torch.set_num_threads(settings.runner.threads)
     grounder, segmenter = make_models(settings)
-    grounder.load(classes)
-    segmenter.load()
+    try:
+        grounder.load(classes)
+        segmenter.load()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"device={settings.device}: the models themselves do not fit in memory "
+            f"({one_line(error)}); take smaller ones, such as models=fast, or another device"
+        ) from error
     crowded = over(settings.runner.max_ram_gb)
     images, boxes, objects = (
         MemoryLimit(what, crowded=crowded) for what in ("images", "boxes", "objects")
@@ -65,7 +75,10 @@ def build_worker(settings: AnnotateCommand, classes: ClassList) -> Worker:
         stride=settings.video.stride,
         runner=settings.runner,
     )
-    return Worker(pipeline, feed, {role: dict(p) for role, p in provenance.items()})
+    device = choose_device(settings.device)
+    computed = {"device": device.type, "precision": precision.name(device)}
+    made_with = {**provenance, "computed": computed}
+    return Worker(pipeline, feed, {role: dict(p) for role, p in made_with.items()})
 
 
 def batch_size(settings: AnnotateCommand) -> int:

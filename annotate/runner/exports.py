@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Protocol, runtime_checkable
 
 from annotate.config.settings import AnnotateCommand, ExportCommand, ExportSettings, Only
+from annotate.data.types import ClassList
 from annotate.errors import ConfigError
 from annotate.record.run_folder import Run
+
+log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -30,6 +34,18 @@ def make_exporters(command: AnnotateCommand | ExportCommand) -> dict[str, Export
             raise ConfigError(f"export={name}: no such format; known are {known}")
         made[name] = command.formats[name].make(Exporter, made_from="exporters.base.Exporter")
     return made
+
+
+def say_what_no_record_holds(floor: float, threshold: float, classes: ClassList) -> None:
+    """A line where a threshold asks for less than the records hold, which begin at `floor`."""
+    asked = classes.thresholds(threshold)
+    below = [name for name, least in zip(classes.names, asked, strict=True) if least < floor]
+    if below:
+        log.warning(
+            "threshold=%g for %s: records begin at ground.floor=%g, nothing below it is exported; "
+            "a run with a lower ground.floor would hold it",
+            min(asked), f"{len(below)} classes" if len(below) > 1 else repr(below[0]), floor,
+        )  # fmt: skip
 
 
 def export_run(

@@ -30,7 +30,12 @@ from annotate.record.counts import Counts, count_records
 from annotate.record.run_folder import Run
 from annotate.record.soundness import sound
 from annotate.runner import gates, interrupt, log_file, summary
-from annotate.runner.exports import Exporter, export_run, make_exporters
+from annotate.runner.exports import (
+    Exporter,
+    export_run,
+    make_exporters,
+    say_what_no_record_holds,
+)
 from annotate.runner.units import Shard, Step, Unit, cut, share, to_do
 from annotate.segment.base import NO_MEMORY, Segmenter
 from annotate.store.remote import allow, is_url
@@ -80,6 +85,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     if settings.dataset.kind == "demo":
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
+    say_what_no_record_holds(settings.ground.floor, settings.threshold, classes)
     found = _found(settings)
     gates.check(settings.gates, classes, [item.name for item in found.items])
     if not segmenter.has_memory and any(item.media == "video" for item in found.items):

@@ -109,6 +109,7 @@ class VideoPass:
         self._tracker = tracker
         self._frames = frames
         self._segment = segment
+        self._masks = MemoryLimit("masks")
 
     def state(self) -> dict[str, Any]:
         """What a later pass needs to go on from here; to be asked for `at_rest`."""
@@ -129,7 +130,7 @@ class VideoPass:
         if not sightings:
             return
         logits = torch.stack([s.logits for s in sightings])
-        for row, cut in cut_masks(logits, tracked.frame.size_hw, self._segment):
+        for row, cut in cut_masks(logits, tracked.frame.size_hw, self._segment, self._masks):
             seen = sightings[row].seen
             yield Instance(
                 instance_id="",

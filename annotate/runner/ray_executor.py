@@ -150,8 +150,9 @@ class Cluster:
         """Raises ConfigError where a worker would make other records than this process."""
         if theirs.weights != dict(self.provenance):
             raise ConfigError(
-                "the nodes of the Ray cluster hold different weights; fetch the same ones on each "
-                "with `python -m annotate.models action=pull`"
+                "the nodes of the Ray cluster hold different weights, or devices of another kind; "
+                "fetch the same weights on each with `python -m annotate.models action=pull`, and "
+                "say device="
             )
         if theirs.program != (ours := versions.program()):
             raise ConfigError(

@@ -20,8 +20,8 @@ from annotate.decode.read_ahead import check_name, decode_ahead
 from annotate.decode.video import open_video
 from annotate.discover import fingerprints
 from annotate.discover.fingerprints import Fingerprint
-from annotate.errors import MediaError
-from annotate.models.memory_limit import over
+from annotate.errors import MediaError, one_line
+from annotate.models.memory_limit import is_out_of_memory, over
 from annotate.record import parquet
 from annotate.record.run_folder import Run
 from annotate.record.unfinished_video import UnfinishedVideo
@@ -135,6 +135,7 @@ def run_video(
         if sealed is not None:
             reading.go_back(sealed)
         passing = pipeline.video(reading.frames(), after=sealed and sealed["pass"])
+        following = reading.following  # index of the frame to be recorded next
 
         def at_rest() -> None:
             if unfinished.due:
@@ -144,9 +145,12 @@ def run_video(
         try:
             for record in passing.provisional(at_rest=at_rest):
                 unfinished.add(record)
+                following = record.frame_index + feed.stride
                 on_step(_step(record))
-        except MemoryError as error:
-            reading.note(MediaError(f"out of memory: {error}"))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reading.break_off(following, MediaError(_no_memory(error)))
         with parquet.PartWriter(run.records_dir, unit.part) as settled:
             made = passing.settled(unfinished.read())
             for record in merge(made, reading.damage, key=lambda r: r.frame_index):
@@ -166,17 +170,23 @@ class _Reading:
         self._told = told
         self._feed = feed
         self._held = ExitStack()
-        self._following = 0  # index of the frame to be read next
+        self.following = 0  # index of the frame to be read next
         self.damage: list[FrameRecord] = []
 
     def state(self) -> dict[str, Any]:
         """Where it is; with the state of the pass, `go_back` finds the way."""
-        return {"following": self._following, "damage": self.damage}
+        return {"following": self.following, "damage": self.damage}
 
     def go_back(self, state: Mapping[str, Any]) -> None:
         """To the first frame that the pass still held, else to where it was."""
-        self._following = min([*state["pass"]["held"], state["following"]])
-        self.damage = [r for r in state["damage"] if r.frame_index < self._following]
+        self.following = min([*state["pass"]["held"], state["following"]])
+        self.damage = [r for r in state["damage"] if r.frame_index < self.following]
+
+    def break_off(self, index: int, error: MediaError) -> None:
+        """The frame at `index`, which was read, and all after it are not to be had."""
+        self.following = index
+        self.damage = [r for r in self.damage if r.frame_index < index]
+        self.note(error)
 
     def frames(self) -> Iterator[Frame]:
         stride = self._feed.stride
@@ -190,15 +200,15 @@ class _Reading:
             return
         while True:
             try:
-                for frame in video.frames(stride=stride, start=self._following):
-                    self._following = frame.index + stride
+                for frame in video.frames(stride=stride, start=self.following):
+                    self.following = frame.index + stride
                     yield frame
                 return
             except (MediaError, OSError) as error:
                 self.note(error)
             if not here.path.is_dir():
                 return
-            self._following += stride
+            self.following += stride
 
     def __enter__(self) -> Self:
         return self
@@ -210,7 +220,7 @@ class _Reading:
         """Record that the frame to be read next cannot be had."""
         log.warning("%s: %s", self._item.name, error)
         reason = error.strerror or "" if isinstance(error, OSError) else str(error)
-        self.damage.append(failed_record(self._item, reason, frame_index=self._following))
+        self.damage.append(failed_record(self._item, reason, frame_index=self.following))
 
 
 def _annotated(
@@ -253,10 +263,18 @@ def _of_batch(pipeline: Pipeline, frames: Sequence[Frame]) -> Iterator[FrameReco
     """Records of frames of one size; one that does not fit in memory costs only itself."""
     try:
         yield from pipeline.stills(frames)
-    except MemoryError as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        error.__traceback__ = None  # which holds the tensors of what failed
         if len(frames) > 1:
             for frame in frames:
                 yield from _of_batch(pipeline, [frame])
             return
-        log.warning("%s: %s", frames[0].item.name, error)
-        yield failed_record(frames[0].item, f"out of memory: {error}")
+        log.warning("%s: %s", frames[0].item.name, _no_memory(error))
+        yield failed_record(frames[0].item, _no_memory(error))
+
+
+def _no_memory(error: Exception) -> str:
+    """The reason of an item whose pictures, one at a time, are too much."""
+    return f"out of memory: {one_line(error)}"

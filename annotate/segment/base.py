@@ -34,7 +34,7 @@ class Segmenter(ABC):
     """
 
     decides_nothing: ClassVar[tuple[str, ...]] = ("device",)
-    """Parameters that change no record: where and how it is computed."""
+    """Parameters that a resume may change; the kind of device is noted by itself."""
 
     has_memory: ClassVar[bool] = False
     """Whether it can carry objects through a video. Without, videos are refused with a sentence."""
@@ -117,7 +117,10 @@ class Memory(Protocol):
         """Objects given as boxes (k, 4) xyxy px."""
 
     def seed_points(self, embedding: Any, points_kp2: Tensor, labels_kp: Tensor) -> Prediction:
-        """Objects given as points (k, p, 2) in px of the square, labelled as SAM does."""
+        """Objects given as points (k, p, 2) in px of the square, labelled as SAM does.
+
+        A point is the pixel it lies in, column and row counted from 0, not that pixel's centre.
+        """
 
     def carry(self, embedding: Any, bank: Any, ids: Sequence[int], time: int) -> Prediction:
         """Find the objects `ids` of the bank in the frame at `time`."""

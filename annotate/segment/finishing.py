@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,17 @@ class Masker:
         self._segmenter = segmenter
         self._settings = settings
         self._at_once = at_once or MemoryLimit("boxes")
+        self._pictures, self._masks = MemoryLimit("pictures"), MemoryLimit("masks")
 
     def refine(self, frame: Frame, found: Detections) -> tuple[Instance, ...]:
         """Instances in the order of the detections; one whose mask is empty is dropped.
 
         `instance_id` counts the detections, so it does not depend on which masks came out empty.
+        Raises MemoryError when the picture, one box or one mask alone is too much.
         """
         if not len(found):
             return ()
-        (embedding,) = self._segmenter.embed([frame.image])
+        (embedding,) = self._pictures.alone(lambda: self._segmenter.embed([frame.image]))
         boxes = torch.from_numpy(found.boxes_xyxy)
         logits, ious = decode(self._segmenter, embedding, boxes, self._at_once)
         scores = ious.cpu().numpy()
@@ -54,7 +57,7 @@ class Masker:
                 margin=float(found.margins[row]),
                 box_iou=cut.iou_with(found.boxes_xyxy[row]),
             )
-            for row, cut in cut_masks(logits, frame.size_hw, self._settings)
+            for row, cut in cut_masks(logits, frame.size_hw, self._settings, self._masks)
         )
 
 
@@ -86,24 +89,39 @@ class Cut:
 
 
 def cut_masks(
-    logits_kss: Tensor, size_hw: tuple[int, int], settings: SegmentSettings
+    logits_kss: Tensor,
+    size_hw: tuple[int, int],
+    settings: SegmentSettings,
+    at_once: MemoryLimit | None = None,
 ) -> Iterator[tuple[int, Cut]]:
     """Low-resolution logits (k, s, s) to (row, cleaned mask at frame size), empty ones left out.
 
-    Full-size masks exist for a few rows at a time, as many as `max_pixels` allows.
+    Full-size masks exist for a few rows at a time, as many as `max_pixels` and memory, which
+    `at_once` knows, allow. Raises MemoryError when one mask alone is too much.
     """
     h, w = size_hw
-    step = max(1, settings.max_pixels // (h * w))
-    for start in range(0, len(logits_kss), step):
-        masks = upsample_masks(logits_kss[start : start + step], size_hw).cpu().numpy()
-        for mask in masks:
-            geometry.clean_mask(mask, settings.speck_share, settings.hole_share)
-        rows = np.flatnonzero(masks.any((1, 2)))
-        boxes, areas = geometry.mask_boxes(masks[rows]), masks[rows].sum((1, 2))
-        for row, box, area, counts in zip(
-            rows, boxes, areas, geometry.encode_masks(masks[rows]), strict=True
-        ):
-            yield start + int(row), Cut(Rle(counts, size_hw), tuple(box.tolist()), int(area))
+
+    def cut(rows: Sequence[int]) -> list[tuple[int, Cut]]:
+        return list(_cut(logits_kss, rows, size_hw, settings))
+
+    passes = (at_once or MemoryLimit("masks")).slices(
+        range(len(logits_kss)), cut, most=max(1, settings.max_pixels // (h * w))
+    )
+    return chain.from_iterable(passes)
+
+
+def _cut(
+    logits_kss: Tensor, rows: Sequence[int], size_hw: tuple[int, int], settings: SegmentSettings
+) -> Iterator[tuple[int, Cut]]:
+    masks = upsample_masks(logits_kss[rows[0] : rows[-1] + 1], size_hw).cpu().numpy()
+    for mask in masks:
+        geometry.clean_mask(mask, settings.speck_share, settings.hole_share)
+    filled = np.flatnonzero(masks.any((1, 2)))
+    boxes, areas = geometry.mask_boxes(masks[filled]), masks[filled].sum((1, 2))
+    for row, box, area, counts in zip(
+        filled, boxes, areas, geometry.encode_masks(masks[filled]), strict=True
+    ):
+        yield rows[int(row)], Cut(Rle(counts, size_hw), tuple(box.tolist()), int(area))
 
 
 def upsample_masks(logits_kss: Tensor, size_hw: tuple[int, int]) -> Tensor:

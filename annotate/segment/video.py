@@ -33,6 +33,7 @@ class VideoSegmenter:
         self._segmenter, self._memory = segmenter, segmenter.memory
         self._boxes_at_once = boxes_at_once or MemoryLimit("boxes")
         self._objects_at_once = objects_at_once or MemoryLimit("objects")
+        self._pictures = MemoryLimit("pictures")
         self.bank = self._memory.bank
         self.state = self._memory.state
         self.restore = self._memory.restore
@@ -54,7 +55,7 @@ class VideoSegmenter:
 
     def embed(self, image: Image) -> Any:
         """As Segmenter's, of one picture."""
-        (embedding,) = self._segmenter.embed([image])
+        (embedding,) = self._pictures.alone(lambda: self._segmenter.embed([image]))
         return embedding
 
     def decode(self, embedding: Any, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,13 +47,14 @@ class KeyFrame:
         matched = confirmed.matched
         returned = self._find_again(matched)
         self._miss(matched.keys() | returned.keys())
-        born = self._give_birth({*matched.values(), *returned.values()})
+        born, weak = self._give_birth({*matched.values(), *returned.values()})
         anchored = confirmed.drifted | returned | born  # track id -> detection that prompts it
         going_on = [row for row, i in enumerate(ids) if i not in anchored]
         said = of_rows(confirmed.said, going_on)
         told = live.remember(self.embedding, [ids[row] for row in going_on], said)
         self._resolve_duplicates(matched.keys())
         told |= self._anchor({i: row for i, row in anchored.items() if i in live.alive})
+        self._note_weak(weak)
         tellers = {*confirmed.sure, *returned, *born} & live.alive.keys()
         return Seeds({i: m for i, m in told.items() if i in tellers}, set(born), set(returned))
 
@@ -145,15 +146,30 @@ class KeyFrame:
                 track.last_seen = live.time
                 self.result.sightings[track_id] = self.carried.sighting(row, "propagated")
 
-    def _give_birth(self, taken: set[int]) -> dict[int, int]:
-        """New tracks for sure detections of what no track holds; `taken` are those of tracks."""
+    def _give_birth(self, taken: set[int]) -> tuple[dict[int, int], dict[int, int]]:
+        """New tracks for sure detections of what no track holds, and the weak ones of the rest.
+
+        Detections by track; `taken` are those of tracks.
+        """
         live, carried, found = self.live, self.carried, self.found
         rows = [row for row, i in enumerate(carried.ids) if i in self.result.sightings]
         in_sight = Objects(carried.masks[rows], live.class_ids([carried.ids[r] for r in rows]))
         known = sorted(taken)
         held = in_sight.joined(Objects(found.masks[known], found.class_ids[known]))
-        columns = matching.births(found.objects, found.scores, held, taken, live.rules)
-        return {live.birth(found, column): column for column in columns}
+        columns = matching.strangers(found.objects, held, taken, live.rules)
+        sure = [c for c in columns if found.scores[c] >= live.rules.birth_score]
+        born = {live.birth(found, column): column for column in sure}
+        weak = [c for c in columns if c not in sure]
+        return born, live.follow_weak(found, weak, born, self.result.frame.size_hw)
+
+    def _note_weak(self, weak: dict[int, int]) -> None:
+        """What was found weakly, as its detections show it."""
+        found = self.found
+        for track_id, column in weak.items():
+            score = float(found.ious[column])
+            self.result.sightings[track_id] = found.sighting(
+                column, track_id, found.logits[column], score
+            )
 
     def _resolve_duplicates(self, matched: Set[int]) -> None:
         """Let one of two tracks go that lie on one object, unless both were detected."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,9 @@ from torch import Tensor
 from annotate.config.settings import TrackSettings
 from annotate.segment.base import Embedding, Prediction
 from annotate.segment.video import VideoSegmenter
-from annotate.track.observations import Carried, Found, carry, square
+from annotate.track import matching
+from annotate.track.observations import GRID, Carried, Found, carry, square
+from annotate.track.settling import keep
 from annotate.track.tracks import Track
 
 MAX_ANCHORS = 4  # prompted frames remembered per object: the first, and the newest
@@ -27,8 +29,10 @@ class LiveTracks:
         self.memory = memory
         self.rules = rules
         self.bank = memory.bank(max_anchors=MAX_ANCHORS)
-        self.born: dict[int, Track] = {}  # every track ever
-        self.alive: dict[int, Track] = {}  # those that may be seen again
+        self.born: dict[int, Track] = {}  # every track ever, but weak ones that came to nothing
+        self.births = 0  # the last id given
+        self.alive: dict[int, Track] = {}  # those that memory follows, and that may be seen again
+        self.weak: dict[int, Track] = {}  # what was only ever found weakly, followed by overlap
         self.time = 0
 
     def carry(self, embedding: Embedding) -> Carried:
@@ -41,15 +45,69 @@ class LiveTracks:
 
     def birth(self, found: Found, row: int) -> int:
         """A new track of a detection; its id."""
-        box = found.mask_boxes[row]
-        track = Track(len(self.born) + 1, last_seen=self.time, placed=self.time, box=box)
-        self.born[track.track_id] = self.alive[track.track_id] = track
-        self.hit(track.track_id, found, row)
+        track = self._born(found, row)
+        self.alive[track.track_id] = track
+        self._hit(track, found, row)
         return track.track_id
 
     def hit(self, track_id: int, found: Found, row: int) -> None:
         """A detection shows the track."""
-        track, score = self.alive[track_id], float(found.scores[row])
+        self._hit(self.alive[track_id], found, row)
+
+    def follow_weak(
+        self, found: Found, rows: Sequence[int], births: Mapping[int, int], size_hw: tuple[int, int]
+    ) -> dict[int, int]:
+        """Follow what was only found weakly, by overlap alone; detections by weak track.
+
+        `rows` are weak detections of what no track holds, `births` the sure ones by the track born
+        of each. A weak track that one of these continues is merged into it, which fills that track
+        back to where the object was found first; no memory is spent on what may be nothing.
+        """
+        known, columns = list(self.weak.values()), [*rows, *births.values()]
+        heirs = dict(zip(births.values(), births, strict=True))
+        h, w = size_hw
+        expected = [track.expected_mask(self.time, (w, h)) for track in known]
+        pairs = matching.continued(
+            matching.Objects(
+                np.array(expected, bool).reshape(len(known), GRID * GRID),
+                np.array([track.class_id for track in known], int),
+            ),
+            matching.Objects(found.masks[columns], found.class_ids[columns]),
+            found.scores[columns],
+            self.rules,
+        )
+        seen = {columns[column]: known[row] for row, column in pairs}
+        for track_id in self.weak.keys() - {track.track_id for track in seen.values()}:
+            self.weak[track_id].miss(self.time, self.rules.max_misses)
+        for column, track_id in heirs.items():
+            if column in seen:
+                seen[column].merged_into = track_id
+        shown: dict[int, int] = {}
+        for column in rows:
+            track = seen[column] if column in seen else self._born(found, column)
+            self.weak[track.track_id] = track
+            self._hit(track, found, column)
+            shown[track.track_id] = column
+        for track in list(self.weak.values()):
+            if track.lost or track.merged_into is not None:
+                self._end_weak(track)
+        return shown
+
+    def _end_weak(self, track: Track) -> None:
+        """It goes on no more; one that will not be kept is forgotten, for false alarms are many."""
+        self.weak.pop(track.track_id).rest()
+        if track.merged_into is None and not keep(track, self.rules):
+            del self.born[track.track_id]
+
+    def _born(self, found: Found, row: int) -> Track:
+        box = found.mask_boxes[row]
+        self.births += 1
+        track = Track(self.births, last_seen=self.time, placed=self.time, box=box)
+        self.born[track.track_id] = track
+        return track
+
+    def _hit(self, track: Track, found: Found, row: int) -> None:
+        score = float(found.scores[row])
         track.see(self.time, found.mask_boxes[row], square(found.masks[row]))
         sure = score >= self.rules.birth_score
         track.hit(int(found.class_ids[row]), found.phrases[row], score, sure=sure)
@@ -63,6 +121,8 @@ class LiveTracks:
         """A scene is over."""
         for track_id in list(self.alive):
             self.end(track_id)
+        for track in list(self.weak.values()):
+            self._end_weak(track)
 
     def remember(
         self, embedding: Embedding, ids: Sequence[int], said: Prediction

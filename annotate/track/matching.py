@@ -23,7 +23,13 @@ Pairs = list[tuple[int, int]]
 # A same-class pair wins over an other-class pair of somewhat higher IoU: detectors flicker between
 # classes more seldom than masks of neighbours overlap.
 CLASS_BONUS = 0.3
+# Of the score of a detection: of two that fit a track about as well, the surer one.
+SCORE_WEIGHT = 0.2
 SAME_OBJECT_IOU = 0.7
+# What pairs are worth grows with this power of their quality, so that one good pair outweighs two
+# that have less than 2 ** (-1 / 6) = 0.89 of its quality. Were the number of pairs to count, or the
+# mere sum, one near-perfect pair would be given up for two poor ones, and two ids go astray.
+STEEPNESS = 6
 
 
 class Objects(NamedTuple):
@@ -112,13 +118,16 @@ def assign(
 ) -> Pairs:
     """Optimal one-to-one pairs (track, detection): overlaps (k, n) each, detection scores (n,).
 
-    Within a class a pair is possible from `match_iou`, and also where one mask lies in the other:
-    an object half hidden is found by a part of its mask. Across classes, which is a detector in
-    doubt about the name, only from `SAME_OBJECT_IOU`.
+    Optimal is the highest sum of quality ** STEEPNESS, with the quality of a pair its IoU plus
+    CLASS_BONUS within a class plus SCORE_WEIGHT times the score; there may be fewer pairs than
+    could be made. Within a class a pair is possible from `match_iou`, and also where one mask lies
+    in the other: an object half hidden is found by a part of its mask. Across classes, which is a
+    detector in doubt about the name, only from `SAME_OBJECT_IOU`.
     """
     mates = same_class & ((iou >= rules.match_iou) | ((inside >= rules.inside) & (iou > 0.1)))
     possible = mates | (iou >= max(rules.match_iou, SAME_OBJECT_IOU))
-    return _best_pairs(np.where(possible, 1 + iou + CLASS_BONUS * same_class + scores, 0))
+    quality = iou + CLASS_BONUS * same_class + SCORE_WEIGHT * scores
+    return _best_pairs(np.where(possible, quality, 0))
 
 
 def corrections(
@@ -164,8 +173,8 @@ def reassign_lost(
     their sizes. Only a detection of the track's class can be its object.
     """
     possible = same_class & (distance <= rules.reach) & (size_ratio <= 2.5)
-    worth = 1 + rules.reach - distance - 0.2 * np.log(np.maximum(size_ratio, 1))
-    return _best_pairs(np.where(possible, worth, 0))
+    quality = 1 + rules.reach - distance - 0.2 * np.log(np.maximum(size_ratio, 1))
+    return _best_pairs(np.where(possible, quality, 0))
 
 
 def sizes(boxes_xyxy: Floats) -> Floats:
@@ -174,22 +183,25 @@ def sizes(boxes_xyxy: Floats) -> Floats:
     return np.asarray(np.maximum(np.sqrt(np.maximum(w * h, 0)), 1.0))
 
 
-def births(
-    found: Objects, scores: Floats, held: Objects, taken: Set[int], rules: TrackSettings
-) -> list[int]:
-    """Detections, the best first, that become tracks: sure ones of what no track holds.
+def strangers(found: Objects, held: Objects, taken: Set[int], rules: TrackSettings) -> list[int]:
+    """Detections of what no track holds, each object once.
 
-    `scores` (n,) are of the detections, which come the best first; `held` is what tracks hold, and
-    `taken` the detections that are theirs.
+    The detections (n,) come the best first; `held` is what tracks hold, and `taken` the detections
+    that are theirs.
     """
     known = np.asarray(_on_one_object(found, held, rules).any(1))
     twins = _on_one_object(found, found, rules)
-    born: list[int] = []
-    for row in range(len(scores)):
-        sure = scores[row] >= rules.birth_score
-        if sure and row not in taken and not known[row] and not twins[row, born].any():
-            born.append(row)
-    return born
+    new: list[int] = []
+    for row in range(len(known)):
+        if row not in taken and not known[row] and not twins[row, new].any():
+            new.append(row)
+    return new
+
+
+def continued(drawn: Objects, found: Objects, scores: Floats, rules: TrackSettings) -> Pairs:
+    """Pairs of tracks that no memory follows, where they are expected, and detections."""
+    iou, inside = overlaps(drawn.masks, found.masks)
+    return assign(iou, inside, of_one_class(drawn, found), scores, rules)
 
 
 def _on_one_object(one: Objects, other: Objects, rules: TrackSettings) -> Bools:
@@ -234,7 +246,11 @@ def clashes(iou: Floats, ids: Ints, other_ids: Ints, rules: TrackSettings) -> Bo
     return np.asarray(((iou >= rules.match_iou) & another).any(1))
 
 
-def _best_pairs(worth: Floats) -> Pairs:
-    """The one-to-one pairs of the highest total worth; pairs of worth 0 do not count."""
+def _best_pairs(quality: Floats) -> Pairs:
+    """The one-to-one pairs of the highest total worth; pairs of quality 0 cannot be.
+
+    Worth is quality ** STEEPNESS; `quality` (k, n) is not negative.
+    """
+    worth = quality**STEEPNESS
     rows, columns = linear_sum_assignment(worth, maximize=True)
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if worth[r, c] > 0]

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from annotate.data.geometry import mask_boxes
 from annotate.data.types import Detections, Origin
+from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Embedding, Prediction
 from annotate.segment.video import VideoSegmenter
 from annotate.track.matching import Objects
@@ -24,6 +25,7 @@ from annotate.track.sightings import Seen, Sighting
 from annotate.track.tracks import Bools, Floats
 
 GRID = 256  # side of the grid on which masks are compared, px
+ROWS = 256  # masks brought to it at a time, 64 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,20 @@ def of_rows(said: Prediction, rows: Iterable[int]) -> Prediction:
 
 
 def on_grid(logits_kss: Tensor, size_hw: tuple[int, int]) -> tuple[Bools, Floats]:
-    """Low-resolution logits to masks (k, GRID * GRID), and their boxes (k, 4) in frame pixels."""
+    """Low-resolution logits to masks (k, GRID * GRID), and their boxes (k, 4) in frame pixels.
+
+    Raises MemoryError when one alone is too much.
+    """
     if not len(logits_kss):
         return np.zeros((0, GRID * GRID), bool), np.zeros((0, 4))
-    up = functional.interpolate(logits_kss[:, None].float(), (GRID, GRID), mode="bilinear")[:, 0]
-    masks = (up > 0).cpu().numpy()
+
+    def grown(rows: Sequence[int]) -> Bools:
+        some = logits_kss[rows[0] : rows[-1] + 1, None].float()
+        up = functional.interpolate(some, (GRID, GRID), mode="bilinear")[:, 0]
+        return np.asarray((up > 0).cpu().numpy())
+
+    passes = MemoryLimit("masks to compare").slices(range(len(logits_kss)), grown, most=ROWS)
+    masks = np.concatenate(list(passes))
     h, w = size_hw
     boxes = mask_boxes(masks) * (np.array([w, h, w, h]) / GRID)
     return masks.reshape(len(masks), -1), boxes

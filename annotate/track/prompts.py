@@ -1,6 +1,12 @@
-"""How SAM 2 is told of an object that a track is to follow: by a mask, a box or points."""
+"""How SAM 2 is told of an object that a track is to follow: by a mask, a box or points.
+
+A point is given as the pixel it lies in, column and row counted from 0: SAM's prompt encoder adds
+the half pixel that leads to the pixel's centre (`PromptEncoder._embed_points`).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -8,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Embedding, Prediction
 from annotate.segment.video import VideoSegmenter
 from annotate.track.tracks import Bools, Floats
 
 POINTS = 3  # per object
+ROWS = 64  # masks brought to the model's size at a time, 256 MB at 1024 px
 
 
 def seed(
@@ -24,24 +32,40 @@ def seed(
     """
     if prompt == "box":
         return memory.seed_boxes(embedding, boxes_k4)
-    side = memory.side
-    masks = (
-        functional.interpolate(logits_kss[:, None], (side, side), mode="bilinear")[:, 0] > 0
-    )  # (k, side, side)
     if prompt == "mask":
-        return memory.seed_masks(embedding, masks)
-    points = np.stack([inner_points(mask) for mask in masks.cpu().numpy()])
-    labels = torch.ones(points.shape[:2], dtype=torch.int32, device=masks.device)
-    return memory.seed_points(embedding, torch.from_numpy(points).to(masks.device), labels)
+        return memory.seed_masks(embedding, at_side(logits_kss, memory.side))
+    masks = at_side(logits_kss, memory.side, never_empty=True).numpy()
+    points = torch.from_numpy(np.stack([inner_points(mask) for mask in masks]))
+    labels = torch.ones(points.shape[:2], dtype=torch.int32)
+    device = logits_kss.device
+    return memory.seed_points(embedding, points.to(device), labels.to(device))
+
+
+def at_side(logits_kss: Tensor, side: int, *, never_empty: bool = False) -> Tensor:
+    """Low-resolution logits (k, s, s) to bool masks (k, side, side) in main memory.
+
+    Between samples a mask of few pixels can vanish; with `never_empty` its likeliest pixel stays.
+    """
+
+    def grown(rows: Sequence[int]) -> Tensor:
+        some = logits_kss[rows[0] : rows[-1] + 1, None]
+        up = functional.interpolate(some, (side, side), mode="bilinear")[:, 0]
+        masks = up > 0
+        if never_empty:
+            masks |= up >= up.amax((1, 2), keepdim=True)
+        return masks.cpu()
+
+    passes = MemoryLimit("masks to prompt with").slices(range(len(logits_kss)), grown, most=ROWS)
+    return torch.cat(list(passes))
 
 
 def inner_points(mask_hw: Bools) -> Floats:
-    """Points (POINTS, 2) xy deep inside a mask and away from each other."""
+    """Pixels (POINTS, 2) xy deep inside a mask, which is not empty, and away from each other."""
     depth = cv2.distanceTransform(np.pad(mask_hw, 1).view(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     points = []
     for _ in range(POINTS):
         y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-        points.append((x + 0.5, y + 0.5))
+        points.append((x, y))
         reach = max(int(depth[y, x]), 1)
         around = slice(max(y - reach, 0), y + reach + 1), slice(max(x - reach, 0), x + reach + 1)
         depth[around] = depth[around] / 4

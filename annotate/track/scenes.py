@@ -18,13 +18,21 @@ class KeyFramePicker:
         """`every`: frames from one key frame to the next; `cut`: see `is_cut`."""
         self._every = every
         self._cut = cut
-        self.thumbnail: Floats | None = None  # of the last frame seen
+        self.thumbnail: Floats | None = None  # of the last frame seen that was no flash
         self.since_key = 0  # frames
 
-    def look(self, image: Image) -> tuple[bool, bool]:
-        """Whether a scene begins with the next frame, and whether it is a key frame."""
-        before, self.thumbnail = self.thumbnail, thumbnail(image)
-        cut = is_cut(self.thumbnail, before, self._cut)
+    def look(self, image: Image, after: Image | None) -> tuple[bool, bool]:
+        """Whether a scene begins with the next frame, `image`, and whether it is a key frame.
+
+        `after` is the frame that follows it, None for the last one. A frame unlike the one before,
+        after which all is as it was, is a flash (or a black or broken frame), and no scene.
+        """
+        small = thumbnail(image)
+        cut = changed = is_cut(small, self.thumbnail, self._cut)
+        if changed and after is not None:
+            cut = is_cut(thumbnail(after), self.thumbnail, self._cut)
+        if cut or not changed:
+            self.thumbnail = small
         since_key = 0 if cut else self.since_key
         self.since_key = (since_key + 1) % self._every
         return cut, since_key == 0

@@ -42,8 +42,9 @@ def _root(track: Track, kept: Mapping[int, Track]) -> int:
 
 
 def verdicts(kept: Mapping[int, Track]) -> dict[int, Verdict]:
-    """What the roots came to, numbered in the order of their births."""
+    """What the roots came to, numbered in the order of their births, weak ones after the others."""
     standing = [kept[i] for i in sorted(set(roots(kept).values()))]
+    standing.sort(key=lambda track: track.weak)
     return {
         track.track_id: Verdict(number, track.class_id, track.phrase, track.score)
         for number, track in enumerate(standing, start=1)
@@ -63,9 +64,10 @@ def one_each(
 ) -> dict[int, Instance]:
     """One instance of a frame for each root: its own, else the eldest of those merged into it."""
     chosen: dict[int, Instance] = {}
-    for instance in sorted(instances, key=lambda i: i.track_id):
+    standing = [i for i in instances if i.track_id in kept]
+    for instance in sorted(standing, key=lambda i: (kept[i.track_id].weak, i.track_id)):
         own = instance.track_id
-        if own not in kept or hidden(kept[own], moment):
+        if hidden(kept[own], moment):
             continue
         root = root_of[own]
         if own == root:
@@ -80,8 +82,18 @@ def settle(provisional: Iterable[FrameRecord], kept: Mapping[int, Track]) -> Ite
     root_of, said = roots(kept), verdicts(kept)
     for moment, record in enumerate(provisional):
         chosen = one_each(record.instances, moment, kept, root_of)
-        instances = tuple(_final(chosen[i], said[i], record.frame_id) for i in sorted(chosen))
-        yield replace(record, instances=instances)
+        instances = [
+            _final(_filled_back(instance, kept, root), said[root], record.frame_id)
+            for root, instance in chosen.items()
+        ]
+        instances.sort(key=lambda instance: instance.track_id)
+        yield replace(record, instances=tuple(instances))
+
+
+def _filled_back(instance: Instance, kept: Mapping[int, Track], root: int) -> Instance:
+    """What was found weakly of an object, before it was found surely."""
+    before = kept[instance.track_id].weak and not kept[root].weak
+    return replace(instance, origin="backfilled") if before else instance
 
 
 def _final(instance: Instance, verdict: Verdict, frame_id: str) -> Instance:

@@ -8,7 +8,7 @@ can change them any more, which is when the key frame after them is done: that b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -61,14 +61,20 @@ class VideoTracker:
         """Frames in their order with their sightings, each some frames after it was read.
 
         `at_rest` is called now and then, when `state` can be asked for: what was handed out and
-        what the state holds are then all that was read.
+        what the state holds are then all that was read. Raises MemoryError when a frame is too
+        much, with those before it handed out.
         """
         for frame, cut, detections in self._grounded(frames, at_rest):
             if cut:
                 yield from self._held
                 self._held = []
                 self._live.end_all()
-            self._held.append(self._step(frame, detections))
+            try:
+                step = self._step(frame, detections)
+            except MemoryError:  # what came before stays
+                yield from self._held
+                raise
+            self._held.append(step)
             self._live.time += 1
             if detections is not None:
                 yield from self._held[:-1]
@@ -76,14 +82,19 @@ class VideoTracker:
         yield from self._held
 
     def kept(self) -> dict[int, Track]:
-        """The tracks that had the detections they should have had."""
-        return {i: t for i, t in self._live.born.items() if keep(t, self._live.rules)}
+        """The tracks that had the detections they should have had, and what was found of them."""
+        born, rules = self._live.born, self._live.rules
+        kept = {i for i, track in born.items() if keep(track, rules)}
+        kept |= {i for i, track in born.items() if track.weak and track.merged_into in kept}
+        return {i: born[i] for i in sorted(kept)}
 
     def state(self) -> dict[str, Any]:
         """All that a tracker needs to go on from here; see `at_rest`."""
         return {
             "tracks": self._live.born,
             "alive": list(self._live.alive),
+            "weak": list(self._live.weak),
+            "births": self._live.births,
             "held": [(h.frame.index, h.key, h.sightings) for h in self._held],
             "time": self._live.time,
             "thumbnail": self._picker.thumbnail,
@@ -98,6 +109,8 @@ class VideoTracker:
         """
         self._live.born = state["tracks"]
         self._live.alive = {i: self._live.born[i] for i in state["alive"]}
+        self._live.weak = {i: self._live.born[i] for i in state.get("weak", ())}
+        self._live.births = state.get("births", len(self._live.born))
         self._held = [
             TrackedFrame(next(frames), key, sightings) for _, key, sightings in state["held"]
         ]
@@ -110,10 +123,14 @@ class VideoTracker:
         self, frames: Iterable[Frame], at_rest: Callable[[], None]
     ) -> Iterator[tuple[Frame, bool, Detections | None]]:
         """Each frame, whether a scene begins with it, and its detections if it is a key frame."""
-        source = iter(frames)
+        source = pairwise(chain(frames, [None]))  # each frame with the one that follows it
         keys_at_once = max(1, min(self._batch, WINDOW // self._every))
         while window := list(islice(source, keys_at_once * self._every)):
-            marks = [(frame, *self._picker.look(frame.image)) for frame in window]
+            marks = [
+                (frame, *self._picker.look(frame.image, after.image if after else None))
+                for frame, after in window
+                if frame is not None
+            ]
             keys = [frame.image for frame, _, key in marks if key]
             found = chain.from_iterable(
                 self._detector.find(keys[i : i + keys_at_once])

@@ -36,6 +36,11 @@ class Track:
     merged_into: int | None = None
 
     @property
+    def weak(self) -> bool:
+        """Whether no detection of it was sure."""
+        return not self.sure_hits
+
+    @property
     def class_id(self) -> int:
         """The class with the highest sum of scores; the lower id wins a tie."""
         sums: Counter[int] = Counter()
@@ -51,8 +56,13 @@ class Track:
 
     @property
     def score(self) -> float:
-        """Mean score of its sure detections: weak ones confirm a track, they do not weaken it."""
-        return self.sure_sum / self.sure_hits
+        """Mean score of its sure detections: weak ones confirm a track, they do not weaken it.
+
+        Of a weak track, which has no sure ones, the mean of all.
+        """
+        if self.sure_hits:
+            return self.sure_sum / self.sure_hits
+        return sum(self.votes.values()) / self.hits
 
     def see(self, frame: int, box_xyxy: Floats, mask: Bools) -> None:
         """The object is at `box_xyxy` in `frame`, `mask` (g, g) on the grid of comparison."""

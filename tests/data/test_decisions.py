@@ -182,3 +182,27 @@ def test_run_lengths_and_crops_agree_with_whole_masks():
     big[0, 100:900, 300:1700] = True
     (counts,) = encode_masks(big)
     assert decode_crop(counts, (1080, 1920), (300, 100, 1700, 900)).all()
+
+
+def test_two_instances_of_a_frame_with_one_track_are_a_conflict():
+    both = frame(
+        3,
+        instance("clip.mp4#000003:1", LEFT, track=1),
+        instance("clip.mp4#000003:2", RIGHT, track=2),
+    )
+    same = about("clip.mp4#000003:2", RIGHT, seen_track=2, track_id=1)
+    made = applied(both, same)
+    assert made.conflicts == (
+        "clip.mp4#000003:1 and clip.mp4#000003:2: track 1 twice in one frame",
+    )
+    assert [i.track_id for i in made.record.instances] == [1, 1]
+    folded = decisions.fold([same])
+    assert list(folded.conflicts([both, frame(4)], CLASSES)) == list(made.conflicts)
+    # Nothing is left of it once one of them is rejected, deleted or given another track.
+    other = about("clip.mp4#000003:1", LEFT, seen_track=1)
+    for way_out in ({"tags": ("reject",)}, {"deleted": True}, {"track_id": 7}):
+        assert applied(both, same, replace(other, **way_out)).conflicts == ()
+
+
+def test_stills_have_no_tracks_to_be_twice():
+    assert applied(PICTURE, about("a.png:0", tags=("accept",))).conflicts == ()

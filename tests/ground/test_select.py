@@ -14,7 +14,8 @@ from annotate.errors import ConfigError, PromptError
 from annotate.ground.base import Candidates
 from annotate.ground.grounding_dino import GroundingDino
 from annotate.ground.grounding_dino.captions import Captions, split_classes
-from annotate.ground.select import Detector
+from annotate.ground.phrases import Phrases
+from annotate.ground.select import Detector, select
 from annotate.synthetic.still import draw_still
 from tests.ground.detectors import RULES, detector
 
@@ -55,6 +56,74 @@ def test_several_images_in_one_forward_equal_one_at_a_time(tiny_dino):
     assert sum(map(len, together)) > 5
     for image, found in zip(images, together, strict=True):
         same(grounder.find([image])[0], found)
+
+
+def placed(boxes, scores, class_ids) -> Candidates:
+    return Candidates(np.array(boxes), np.array(scores), np.array(class_ids), ["x"] * len(boxes))
+
+
+@pytest.mark.parametrize("many", [0, 3000])
+@pytest.mark.parametrize("class_id", [0, 1, 600, 1202])
+def test_boxes_of_a_class_are_as_near_to_each_other_whatever_its_number(class_id, many):
+    """LVIS has 1,203 classes; `many` more candidates make torchvision take another way."""
+    rules = replace(RULES, nms_iou=0.7, cross_class_iou=1.0, max_detections=9999)
+    kept = []
+    for shift in np.arange(0.1, 4, 0.1):
+        at = np.array([7000.0, 4000.0, 7010.0, 4010.0])
+        boxes = [at, at + np.array([shift, 0, shift, 0])]
+        others = [[20 * n, 0, 20 * n + 10, 10] for n in range(many // 10)] * 10
+        found = select(
+            placed([*boxes, *others], [0.9, 0.8] + [0.3] * many, [class_id] * 2 + [1201] * many),
+            (4320, 7680),
+            rules,
+        )
+        near = found.boxes_xyxy[found.class_ids == class_id]
+        kept.append(len(near))
+        iou = (10 - shift) / (10 + shift)
+        assert len(near) == (1 if iou > 0.7 else 2), f"shifted by {shift:.1f} px"
+    assert {1, 2} == set(kept)
+
+
+def test_boxes_of_two_classes_at_one_place_are_both_kept():
+    at = [7000.0, 4000.0, 7010.0, 4010.0]
+    rules = replace(RULES, cross_class_iou=1.0)
+    found = select(placed([at, at], [0.9, 0.8], [1201, 1202]), (4320, 7680), rules)
+    assert found.class_ids.tolist() == [1201, 1202]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_token_scores_are_pooled_phrase_by_phrase(tiny_dino, pooling, monkeypatch):
+    monkeypatch.setattr(tiny_dino, "_pooling", pooling)
+    caption = tiny_dino.caption(["red circle", "square", "very large green triangle"])
+    scores = torch.rand(2, 7, len(caption.token_ids), generator=torch.Generator().manual_seed(1))
+    pooled = tiny_dino._pool(scores, caption)
+    assert pooled.shape == (2, 7, 3)
+    for phrase, (start, end) in enumerate(caption.spans):
+        of_phrase = scores[..., start:end]
+        whole = of_phrase.amax(-1) if pooling == "max" else of_phrase.mean(-1)
+        torch.testing.assert_close(pooled[..., phrase], whole)
+
+
+def test_of_synonyms_the_best_counts_unless_a_negative_is_better():
+    classes = ClassList(
+        (ClassSpec("cat", ("cat", "kitten"), ("dog", "fox")), ClassSpec("car", ("car",)))
+    )
+    phrases = Phrases.of(classes, [0, 1], torch.device("cpu"))
+    assert phrases.texts == ("cat", "kitten", "dog", "fox", "car")
+    scores = torch.tensor(
+        [
+            [0.2, 0.6, 0.1, 0.3, 0.0],
+            [0.5, 0.2, 0.1, 0.7, 0.4],  # a fox
+            [0.05, 0.0, 0.0, 0.0, 0.9],
+        ]
+    )
+    query, best, class_ids, texts = phrases.best(scores, 0.1)
+    assert (query.tolist(), class_ids.tolist(), texts) == (
+        [0, 1, 2],
+        [0, 1, 1],
+        ["kitten", "car", "car"],
+    )
+    torch.testing.assert_close(best, torch.tensor([0.6, 0.4, 0.9]))
 
 
 def test_text_encoder_runs_once_per_caption(tiny_dino):

@@ -160,6 +160,32 @@ def test_other_weights_are_another_fingerprint(stills, tmp_path):
         made.made_with(weights, {})
 
 
+def test_another_precision_is_another_fingerprint(stills, tmp_path, monkeypatch):
+    """Which CUDA would have; nothing that is done already needs it."""
+    run(stills, tmp_path / "run")
+    computed = annotate.Run.open(tmp_path / "run").weights()["computed"]
+    assert computed == {"device": "cpu", "precision": "float32"}
+    monkeypatch.setattr(build.precision, "name", lambda device: "bfloat16")
+    assert run(stills, tmp_path / "run", "device=cpu").items["new"] == 0
+    still(stills / "9.png", 9)
+    with pytest.raises(ConfigError, match=r"computed\.precision: was 'float32', is 'bfloat16'"):
+        run(stills, tmp_path / "run")
+    assert run(stills, tmp_path / "run", "on_change=redo").items["new"] == 6
+    made = annotate.Run.open(tmp_path / "run").weights()
+    assert made["computed"]["precision"] == "bfloat16"
+
+
+def test_a_folder_of_before_the_device_was_noted_goes_on(stills, tmp_path):
+    run(stills, tmp_path / "run")
+    path = tmp_path / "run" / "weights.yaml"
+    noted = yaml.safe_load(path.read_text())
+    del noted["computed"]
+    path.write_text(yaml.safe_dump(noted))
+    still(stills / "9.png", 9)
+    assert run(stills, tmp_path / "run").items["new"] == 1
+    assert annotate.Run.open(tmp_path / "run").weights()["computed"]["device"] == "cpu"
+
+
 def test_other_versions_of_libraries_are_noted_and_stop_nothing(stills, tmp_path, monkeypatch):
     first = run(stills, tmp_path / "run").libraries
     assert {"torch", "transformers", "sam2"} <= first.keys()

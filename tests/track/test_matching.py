@@ -13,7 +13,6 @@ from annotate.track.matching import (
     Missing,
     Objects,
     assign,
-    births,
     clashes,
     corrections,
     duplicates,
@@ -22,6 +21,7 @@ from annotate.track.matching import (
     pair,
     reassign_lost,
     sizes,
+    strangers,
     with_motion,
 )
 from tests.settings import TRACK
@@ -60,6 +60,49 @@ def test_a_class_mate_is_preferred():
 
 def test_a_sure_detection_is_preferred():
     assert pairs([[0.7, 0.6]], scores=[0.1, 0.8]) == [(0, 1)]
+
+
+NEAR_PERFECT = 0.95
+
+
+@pytest.mark.parametrize("poor", [0.41, 0.5, 0.6])
+@pytest.mark.parametrize("scores", [[0.9, 0.9], [0.35, 0.9], [0.9, 0.2]])
+def test_a_near_perfect_pair_is_not_given_up_for_two_poor_ones(poor, scores):
+    assert pairs([[NEAR_PERFECT, poor], [poor, 0.0]], scores=scores) == [(0, 0)]
+
+
+@pytest.mark.parametrize("poor", [0.41, 0.5])
+def test_nor_is_one_of_another_class_for_two_poor_class_mates(poor):
+    mates = [[False, True], [True, True]]
+    assert pairs([[NEAR_PERFECT, poor], [poor, 0.0]], same=mates) == [(0, 0)]
+
+
+def test_nor_are_two_for_three():
+    overlap = [[0.95, 0.5, 0.0], [0.0, 0.95, 0.5], [0.5, 0.0, 0.0]]
+    assert pairs(overlap) == [(0, 0), (1, 1)]
+
+
+def test_nor_is_a_whole_for_its_part():
+    overlap, inside = [[0.95, 0.15], [0.15, 0.0]], [[0.98, 0.95], [0.95, 0.0]]
+    assert pairs(overlap, inside=inside) == [(0, 0)]
+
+
+def test_nor_is_it_for_one_of_a_higher_score():
+    assert pairs([[NEAR_PERFECT, 0.5]], scores=[0.35, 0.95]) == [(0, 0)]
+
+
+def test_two_fair_pairs_are_better_than_one_that_is_a_little_better():
+    assert pairs([[0.8, 0.75], [0.75, 0.0]]) == [(0, 1), (1, 0)]
+
+
+def test_all_that_overlap_nothing_else_are_paired():
+    assert pairs([[0.95, 0.0], [0.0, 0.41]]) == [(0, 0), (1, 1)]
+
+
+def test_a_lost_object_very_near_is_not_given_up_for_two_far_ones():
+    distance = np.array([[0.05, 0.9], [0.9, 9.0]])
+    ones = np.ones((2, 2))
+    assert reassign_lost(distance, ones, ones > 0, TRACK) == [(0, 0)]
 
 
 def test_the_visible_part_of_a_half_hidden_object_matches_within_its_class():
@@ -201,18 +244,16 @@ def test_the_size_of_a_box_is_the_side_of_its_square():
     np.testing.assert_allclose(found, [6, 1, 1])
 
 
-def born(found: Objects, held: Objects, *, scores=None, taken=()) -> list[int]:
-    given = np.full(len(found.masks), 0.9) if scores is None else np.array(scores)
-    return births(found, given, held, set(taken), TRACK)
+def born(found: Objects, held: Objects, *, taken=()) -> list[int]:
+    return strangers(found, held, set(taken), TRACK)
 
 
 NOBODY = objects()
 
 
-def test_sure_detections_of_what_no_track_holds_become_tracks():
+def test_detections_of_what_no_track_holds_become_tracks():
     found = objects((0, 10), (20, 30))
     assert born(found, NOBODY) == [0, 1]
-    assert born(found, NOBODY, scores=[0.9, 0.3]) == [0]
     assert born(found, NOBODY, taken=[0]) == [1]
     assert born(found, objects((0, 9))) == [1]
 

@@ -358,6 +358,28 @@ def test_a_tracker_that_goes_on_sees_a_cut_at_its_first_frame(colour, track_id):
     assert [drawn(t) for t in (held, *rest)] == [{1: HERE}] + [{track_id: HERE}] * 2
 
 
+@pytest.mark.parametrize(("stop", "batch"), [(stop, batch) for stop in (6, 7) for batch in (1, 4)])
+def test_ids_stand_through_a_flash_wherever_it_falls(stop, batch):
+    """At a frame where windows and runs meet, too: the frame after it is looked at beforehand."""
+    pictures = [f.image for f in blank(12)]
+    pictures[6] = np.full_like(pictures[6], 240)
+    here = detections((HERE, 0.6, 0))
+    whole = VideoTracker(StillMemory(), Fixed([here] * 12), TRACK, every=1, batch=batch)
+    assert [drawn(t) for t in whole.track(frames(pictures))] == [{1: HERE}] * 12
+    before = VideoTracker(StillMemory(), Fixed([here] * 12), TRACK, every=1, batch=1)
+    seen: list[TrackedFrame] = []
+    states = []
+    for tracked in before.track(
+        frames(pictures), at_rest=lambda: states.append((len(seen), deepcopy(before.state())))
+    ):
+        seen.append(tracked)
+    handed_out, state = states[stop - 1]
+    after = VideoTracker(StillMemory(), Fixed([here] * 12), TRACK, every=1, batch=batch)
+    source = iter(frames(pictures)[handed_out:])
+    after.restore(state, source)
+    assert [drawn(t) for t in after.track(source)] == [{1: HERE}] * (12 - handed_out)
+
+
 @pytest.mark.parametrize("stop", range(1, 6))
 def test_a_tracker_that_goes_on_says_what_it_would_have_said(stop):
     """Windows of three frames; a cut at frame 4 sets off the key frames against them."""

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,13 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from annotate.data.types import Image, spoken
 from annotate.errors import PromptError
+from annotate.ground.phrases import padded
+from annotate.models import precision
 
 log = logging.getLogger(__name__)
 
+# How transformers names what scores queries against tokens and what gives boxes.
+HEADS = ("ContrastiveEmbedding", "MLPPredictionHead")
 LEAST_SIDE = 32  # px that the backbone needs: it halves a picture five times
 THREAD_LENGTH = 4096  # px, of a picture too thin for that when it is stretched across
 
@@ -50,6 +55,9 @@ class PhraseScorer:
         self._separators = set(model.model.special_tokens.tolist())
         self._dot = self._tokenizer.convert_tokens_to_ids(".")
         self._warned: set[str] = set()
+        for module in self._model.modules():
+            if type(module).__name__.endswith(HEADS):
+                precision.run_in_float32(module, device)
         self._memo = _TextMemo(model.model.text_backbone)
         model.model.text_backbone = self._memo
 
@@ -128,7 +136,7 @@ class PhraseScorer:
         b = len(pixels_b3hw)
         ids = torch.tensor(caption.token_ids, device=self.device).expand(b, -1)
         self._memo.caption = caption
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+        with precision.autocast(self.device):
             out = self._model(pixel_values=pixels_b3hw, input_ids=ids)
         token_scores = out.logits.float()[..., : ids.shape[1]].sigmoid()
         centre, size = out.pred_boxes.float().split(2, -1)
@@ -136,15 +144,19 @@ class PhraseScorer:
         return boxes, self._pool(token_scores, caption)
 
     def _pool(self, token_scores_bqn: Tensor, caption: Caption) -> Tensor:
-        owner = torch.full((token_scores_bqn.shape[-1],), len(caption.spans), device=self.device)
-        for phrase, (start, end) in enumerate(caption.spans):
-            owner[start:end] = phrase
-        pooled = token_scores_bqn.new_zeros(*token_scores_bqn.shape[:2], len(caption.spans) + 1)
-        reduce = {"max": "amax", "mean": "mean"}[self._pooling]
-        index = owner.expand_as(token_scores_bqn)
-        return pooled.scatter_reduce(2, index, token_scores_bqn, reduce, include_self=False)[
-            ..., :-1
-        ]
+        """Scores of tokens to those of phrases (b, q, p), of each the mean or the best.
+
+        Tokens are taken phrase by phrase and added in their order, not scattered: adding floats in
+        whatever order a GPU's threads come would give other last digits each time.
+        """
+        spans = [range(start, end) for start, end in caption.spans]
+        nothing = token_scores_bqn.shape[-1]  # the position of a column of zeros
+        index = padded(spans, nothing).to(self.device)
+        of_phrase = functional.pad(token_scores_bqn, (0, 1))[..., index]  # (b, q, p, longest)
+        if self._pooling == "max":
+            return of_phrase.amax(-1)
+        lengths = torch.tensor([len(span) for span in spans], device=self.device)
+        return reduce(torch.add, of_phrase.unbind(-1)) / lengths
 
 
 class _TextMemo(nn.Module):

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from annotate.data.types import Image
+from annotate.models import precision
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -55,28 +56,28 @@ class Sam2Image:
     def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (k >= 1, 4) xyxy px to mask logits (k, 4s, 4s) and IoU estimates (k,)."""
         points, labels = box_corners(boxes_k4.to(self.device), embedding, self.model.image_size)
-        features = embedding.features
+        features = embedding.features.float()
         if self.model.directly_add_no_mem_embed:
             features = features + self.model.no_mem_embed.view(1, -1, 1, 1)
-        with self.autocast():
-            sparse, dense = self.model.sam_prompt_encoder(
-                points=(points, labels), boxes=None, masks=None
-            )
-            logits, ious, _, _ = self.model.sam_mask_decoder(
-                image_embeddings=features,
-                image_pe=self.model.sam_prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=False,
-                repeat_image=True,
-                high_res_features=embedding.high_res,
-            )
+        # Not under autocast: of a mask, the decoder decides.
+        sparse, dense = self.model.sam_prompt_encoder(
+            points=(points, labels), boxes=None, masks=None
+        )
+        logits, ious, _, _ = self.model.sam_mask_decoder(
+            image_embeddings=features,
+            image_pe=self.model.sam_prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+            repeat_image=True,
+            high_res_features=[level.float() for level in embedding.high_res],
+        )
         # The bound of sam2's own predictor, which keeps later interpolation tame.
         return logits[:, 0].float().clamp(-32, 32), ious[:, 0].float()
 
     def autocast(self) -> torch.autocast:
-        """bf16 where it pays (CUDA), float32 elsewhere."""
-        return torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda")
+        """Half precision where it pays, for all but the heads."""
+        return precision.autocast(self.device)
 
 
 def box_corners(boxes_k4: Tensor, embedding: Embedding, side: int) -> tuple[Tensor, Tensor]:

@@ -133,10 +133,9 @@ class Sam2Memory:
             )
         masks = (masks >= 0.5).float()
         k = len(masks)
-        with self.image.autocast():
-            _, _, ious, low_res, _, pointers, present = self.model._use_mask_as_output(
-                embedding.features.expand(k, -1, -1, -1), self._high_res(embedding, k), masks
-            )
+        _, _, ious, low_res, _, pointers, present = self.model._use_mask_as_output(
+            embedding.features.float().expand(k, -1, -1, -1), self._high_res(embedding, k), masks
+        )
         return Prediction(low_res[:, 0].float(), ious[:, 0].float(), present[:, 0], pointers)
 
     @torch.inference_mode()
@@ -151,7 +150,10 @@ class Sam2Memory:
     def seed_points(
         self, embedding: Embedding, points_kp2: Tensor, labels_kp: Tensor
     ) -> Prediction:
-        """Objects given as points (k, p, 2) in model pixels, labelled as SAM does."""
+        """Objects given as points (k, p, 2) in model pixels, labelled as SAM does.
+
+        SAM's prompt encoder takes the centre of the pixel that a point names, so it adds 0.5.
+        """
         k = len(points_kp2)
         features = embedding.features + self.model.no_mem_embed.view(1, -1, 1, 1)
         prompt = {"point_coords": points_kp2, "point_labels": labels_kp}
@@ -199,19 +201,19 @@ class Sam2Memory:
         *,
         first: bool,
     ) -> Prediction:
+        """Not under autocast: of a mask, and of whether there is one, the heads decide."""
         k = len(features)
-        with self.image.autocast():
-            _, _, ious, low_res, _, pointers, present = self.model._forward_sam_heads(
-                backbone_features=features,
-                point_inputs=prompt,
-                high_res_features=self._high_res(embedding, k),
-                multimask_output=self.model._use_multimask(first, prompt),
-            )
+        _, _, ious, low_res, _, pointers, present = self.model._forward_sam_heads(
+            backbone_features=features.float(),
+            point_inputs=prompt,
+            high_res_features=self._high_res(embedding, k),
+            multimask_output=self.model._use_multimask(first, prompt),
+        )
         return Prediction(low_res[:, 0].float(), ious.float().amax(1), present[:, 0], pointers)
 
     @staticmethod
     def _high_res(embedding: Embedding, k: int) -> list[Tensor]:
-        return [level.expand(k, -1, -1, -1) for level in embedding.high_res]
+        return [level.float().expand(k, -1, -1, -1) for level in embedding.high_res]
 
     def _recall(
         self, embedding: Embedding, bank: MemoryBank, ids: Sequence[int], time: int
@@ -288,7 +290,7 @@ class Sam2Memory:
         pointer_tokens, pointer_places = self._pointer_tokens(pointers)
         split = pointer_tokens.shape[1] // len(pointers)
         known_tokens += [known[:, None].expand(k, split) for _, known, _ in pointers]
-        memory = torch.cat([*spatial, pointer_tokens], 1)
+        memory = torch.cat([*spatial, pointer_tokens.to(spatial[0].dtype)], 1)
         position = torch.cat([torch.cat(places)[None].expand(k, -1, -1), pointer_places], 1)
         return memory, position, torch.cat(known_tokens, 1), pointer_tokens.shape[1]
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from annotate.store import atomic
 
-PICTURES = "images/"  # below it, size and time tell enough
+PICTURES = "images/"  # below it, the size tells enough
+LINKED = "linked"  # in the place of a digest: the file is one of the dataset's as well
 CACHES = frozenset({".cache"})  # trainers write these, and make them again
 
 
@@ -50,9 +51,13 @@ def place_beside(folder: Path) -> Path:
 
 
 def _same(name: str, path: Path, noted: tuple[int | str, ...] | None) -> bool:
-    if noted is None or len(noted) != 3 or _seen(path)[0] != noted[0]:
+    if noted is None or len(noted) != 3:
         return False
-    return _seen(path)[1] == noted[1] or _digest(name, path) == noted[2]
+    if noted[2] == LINKED and path.lstat().st_nlink > 1:  # what it holds is not only here
+        return True
+    if _seen(path)[0] != noted[0]:
+        return False
+    return _seen(path)[1] == noted[1] or _digest(name, path) in (noted[2], "")
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -68,7 +73,7 @@ def _seen(path: Path) -> tuple[int, int]:
 
 def _digest(name: str, path: Path) -> str:
     if name.startswith(PICTURES) or path.is_symlink():
-        return ""
+        return LINKED if path.lstat().st_nlink > 1 else ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 

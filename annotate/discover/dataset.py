@@ -29,6 +29,7 @@ class Dataset:
         if not self.like_videos:
             return ""
         first, *more = self.like_videos
+        first = str(self.root) if first == "." else first
         where = f"{first} and {len(more):,} more folders" if more else first
         return (
             f"{where}: images numbered in a row were taken for stills; if they are the frames of "

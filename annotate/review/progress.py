@@ -26,6 +26,5 @@ def lines(run: Run, datasets: Sequence[ReviewDataset]) -> Iterator[str]:
         return
     atomic.write_text(path, "".join(f"{line}\n" for line in conflicts))
     where = run.shown("reviews/conflicts.txt")
-    count = f"{len(conflicts)} decisions are in conflict, with the run or with each other"
-    yield f"{count}; all are in {where}:"
+    yield f"{len(conflicts)} decisions are in conflict, with the run or each other; see {where}:"
     yield from (f"  {line}" for line in conflicts[:LISTED_CONFLICTS])

@@ -54,6 +54,20 @@ def test_what_nobody_changed_is_replaced(shapes_run: Run) -> None:
     assert [p.name for p in folder.parent.glob("[!.]*")] == ["yolo_seg"]
 
 
+def test_a_picture_of_the_dataset_that_changes_is_no_change_of_the_export(shapes_run: Run) -> None:
+    folder = export_one(shapes_run, "coco").path
+    linked = next(p for p in (folder / "images").iterdir() if p.stat().st_nlink > 1)
+    with linked.open("ab") as file:  # which the dataset has as well
+        file.write(b"more")
+    export_one(shapes_run, "coco")
+    assert not folder.with_name("coco-kept-1").exists()
+    other = next(p for p in (folder / "images").iterdir() if p.stat().st_nlink > 1)
+    other.unlink()
+    other.write_bytes(b"drawn anew in the export alone")
+    export_one(shapes_run, "coco")
+    assert folder.with_name("coco-kept-1").exists()
+
+
 def test_an_export_that_nothing_is_noted_of_is_kept(shapes_run: Run) -> None:
     folder = export_one(shapes_run, "coco").path
     folder.with_name(".coco.json").unlink()

@@ -126,7 +126,10 @@ def _document(path: Path, class_names: list[str]) -> Iterator[_Document]:
     head = {
         "info": {"description": "Instances found by annotate", "version": "1.0"},
         "licenses": [],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(class_names, start=1)],
+        "categories": [
+            {"id": i, "name": name, "supercategory": ""}
+            for i, name in enumerate(class_names, start=1)
+        ],
     }
     with (
         path.open("w", encoding="utf-8", newline="\n") as file,

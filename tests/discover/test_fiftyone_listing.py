@@ -13,6 +13,7 @@ from annotate.discover.listing import discover
 from annotate.errors import ConfigError
 from annotate.record.run_folder import Run
 from annotate.runner import job
+from tests.exporters.runs import COCO
 from tests.small_runs import draw_stills, run, settings, still
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -54,7 +55,7 @@ def test_a_run_resumes_and_exports_as_one_of_a_folder(named, tmp_path):
     for name, record in theirs.items():
         assert [i.mask for i in record.instances] == [i.mask for i in ours[name]]
     assert export._export([f"run={tmp_path / 'run'}", "export=[coco]", "export.media=copy"]) == 0
-    exported = json.loads((tmp_path / "run/exports/coco/instances.json").read_text())
+    exported = json.loads((tmp_path / "run/exports/coco" / COCO).read_text())
     assert len(exported["images"]) == 6
 
 

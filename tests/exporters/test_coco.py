@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import supervision
 from PIL import Image as PilImage
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -19,6 +21,8 @@ from tests.exporters.clips import FRAMES, H, W, make_clips_run, off_by, read
 from tests.exporters.runs import COCO as COCO_FILE
 from tests.exporters.runs import export_one, read_coco, refusals
 from tests.exporters.shapes import SHAPES
+from tests.exporters.shapes import H as H_STILL
+from tests.exporters.shapes import W as W_STILL
 
 
 def self_evaluated(path: Path, kind: str) -> tuple[float, int]:
@@ -63,11 +67,53 @@ def test_polygons_keep_every_mask(shapes_run: Run) -> None:
         assert (mask & painted).sum() / (mask | painted).sum() >= 0.97
 
 
+def test_supervision_opens_it_with_defaults_wherever_it_goes(shapes_run: Run) -> None:
+    folder = export_one(shapes_run, "coco").path
+    moved = folder.rename(folder.with_name("moved"))
+    shutil.rmtree(shapes_run.root)  # links are no more than other names of the same files
+    opened = supervision.DetectionDataset.from_coco(
+        str(moved / "images"), str(moved / COCO_FILE), force_masks=True
+    )
+    assert len(opened) == len(SHAPES) + 1
+    expected = {r.item: [i.mask.decode() for i in r.instances] for r in shapes_run.frames()}
+    for path, image, found in opened:
+        assert image.shape[:2] == (H_STILL, W_STILL)
+        masks = expected[Path(path).name]
+        assert len(found) == len(masks)
+        if masks:  # the square, of which it paints the outline as well; much of thinner ones
+            painted, mask = found.mask[1], masks[1]
+            assert (painted & mask).sum() / (painted | mask).sum() >= 0.9
+
+
+@pytest.mark.usefixtures("database")
+def test_fiftyone_opens_it_with_defaults(shapes_run: Run) -> None:
+    import fiftyone as fo
+
+    folder = export_one(shapes_run, "coco").path
+    for kinds in ({}, {"label_types": "detections"}, {"label_types": "segmentations"}):
+        dataset = fo.Dataset.from_dir(
+            dataset_type=fo.types.COCODetectionDataset,
+            data_path=str(folder / "images"),
+            labels_path=str(folder / COCO_FILE),
+            progress=False,
+            **kinds,
+        )
+        assert len(dataset) == len(SHAPES) + 1
+        fields = dataset.get_field_schema(embedded_doc_type=fo.Detections)
+        assert fields
+        for field in fields:
+            assert dataset.count(f"{field}.detections") == 2 * len(SHAPES)
+        dataset.delete()
+
+
 def test_coco_says_what_trainers_expect(shapes_run: Run) -> None:
     folder = export_one(shapes_run, "coco").path
     text = (folder / COCO_FILE).read_text(encoding="utf-8")
     document = json.loads(text)
-    assert document["categories"] == [{"id": 1, "name": "Fußgänger"}, {"id": 2, "name": "red car"}]
+    assert document["categories"] == [
+        {"id": 1, "name": "Fußgänger", "supercategory": ""},
+        {"id": 2, "name": "red car", "supercategory": ""},
+    ]
     assert text.isascii()  # whatever encoding a reader takes it for
     names = [i["file_name"] for i in document["images"]]
     assert names == sorted(names)

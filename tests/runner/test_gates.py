@@ -13,6 +13,7 @@ from annotate.errors import ConfigError
 from annotate.record import reviews
 from annotate.record.run_folder import Run
 from annotate.runner import job
+from tests.exporters.runs import COCO
 from tests.small_runs import run
 
 
@@ -65,7 +66,7 @@ def test_gates_count_what_exports_hold(demo, tmp_path):
     limited = [{"name": n, "min_area": areas[2], "threshold": 0.31 + 0.1 * (n == names[0])}
                for n in names]  # fmt: skip
     (tmp_path / "p.yaml").write_text(json.dumps(limited))
-    truth = tmp_path / "run/exports/coco/instances.json"
+    truth = tmp_path / "run/exports/coco" / COCO
     smaller = judged(tmp_path)
     assert sum(smaller.counts.kept.values()) < sum(plain.counts.kept.values())
     assert smaller.counts.kept == smaller.exports[0]["per_class"]

@@ -138,8 +138,9 @@ def _replacing(folder: Path) -> Iterator[Path]:
                 "%s: %d files of the earlier export are not as they were written, such as %s; "
                 "it is kept as %s", folder, len(changed), changed[0], keep.name,
             )  # fmt: skip
+        earlier.note_next(written, folder)
         atomic.publish_folder(written, folder, keep)
-        earlier.note(folder)
+        earlier.note_placed(folder)
     except OSError as error:
         raise StorageError(
             f"{folder}: cannot write the export ({error.strerror or error})"

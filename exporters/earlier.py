@@ -1,29 +1,38 @@
 """An earlier export, which a new one takes the place of: what people changed in it is not lost.
 
 What was written is noted beside it, in `exports/.<name>.json`: size and time of every file, and a
-digest of those that are no pictures. A folder in which anything differs (a corrected label, weights
-of a training, a file that was removed) is kept whole, beside the new one.
+digest of those that are no pictures. While one takes the place of another there are two notes, so
+that whichever is there when the process is killed is known again. A folder in which anything
+differs (a corrected label, weights of a training, a file that was removed) is kept whole, beside
+the new one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
 
 from annotate.store import atomic
+
+Noted = tuple[int | str, ...]  # size, time and digest
 
 PICTURES = "images/"  # below it, the size tells enough
 LINKED = "linked"  # in the place of a digest: the file is one of the dataset's as well
 CACHES = frozenset({".cache"})  # trainers write these, and make them again
 
 
-def note(folder: Path) -> None:
-    """Note what an export that is complete holds. Raises StorageError."""
-    said = {name: [*_seen(path), _digest(name, path)] for name, path in _files(folder)}
-    atomic.write_text(_note_path(folder), json.dumps(said, ensure_ascii=False))
+def note_next(written: Path, folder: Path) -> None:
+    """Note what an export holds that is about to take the place of another. StorageError."""
+    said = {name: [*_seen(path), _digest(name, path)] for name, path in _files(written)}
+    atomic.write_text(_next_path(folder), json.dumps(said, ensure_ascii=False))
+
+
+def note_placed(folder: Path) -> None:
+    """Say that it has taken its place."""
+    _next_path(folder).replace(_note_path(folder))
 
 
 def changes(folder: Path) -> list[str]:
@@ -33,15 +42,23 @@ def changes(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         return []
-    try:
-        said = json.loads(_note_path(folder).read_text(encoding="utf-8"))
-        noted = {str(name): tuple(seen) for name, seen in said.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        noted = {}
     found = dict(_files(folder))
-    changed = noted.keys() - found.keys()
-    changed |= {name for name, path in found.items() if not _same(name, path, noted.get(name))}
-    return sorted(changed)
+    notes = filter(None, map(_noted, (_note_path(folder), _next_path(folder))))
+    against = [_differing(found, noted) for noted in notes]
+    return sorted(min(against, key=len, default=found))
+
+
+def _noted(path: Path) -> dict[str, Noted] | None:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): tuple(seen) for name, seen in said.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _differing(found: Mapping[str, Path], noted: Mapping[str, Noted]) -> set[str]:
+    changed = {name for name, path in found.items() if not _same(name, path, noted.get(name))}
+    return changed | (noted.keys() - found.keys())
 
 
 def place_beside(folder: Path) -> Path:
@@ -50,7 +67,7 @@ def place_beside(folder: Path) -> Path:
     return next(place for place in places if not place.exists())
 
 
-def _same(name: str, path: Path, noted: tuple[int | str, ...] | None) -> bool:
+def _same(name: str, path: Path, noted: Noted | None) -> bool:
     if noted is None or len(noted) != 3:
         return False
     if noted[2] == LINKED and path.lstat().st_nlink > 1:  # what it holds is not only here
@@ -80,3 +97,7 @@ def _digest(name: str, path: Path) -> str:
 
 def _note_path(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.json")
+
+
+def _next_path(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.next.json")

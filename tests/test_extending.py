@@ -125,7 +125,7 @@ def test_videos_are_refused_by_a_segmenter_without_memory(site, place, demo, tmp
     assert not (tmp_path / "run").exists(), "it was found before a folder was touched"
 
 
-def test_a_package_may_bring_a_format_by_an_entry_point(site, place, tmp_path):
+def test_a_package_may_bring_a_format_by_an_entry_point(site, done, place, tmp_path):
     """Its options are those of its signature."""
     package = tmp_path / "brought"
     package.mkdir()

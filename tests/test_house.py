@@ -44,7 +44,7 @@ LIBRARIES = {
     "trackeval": {"annotate/evaluate/tracking.py"},
     "fiftyone": {
         "annotate/store/fiftyone_database.py", "annotate/review/dataset.py",
-        "annotate/review/app.py",
+        "annotate/review/app.py", "annotate/review/server.py",
     },
     "bson": {f"annotate/review/{name}.py" for name in ("build", "pull", "dataset", "documents")},
     "pymongo": {"annotate/store/fiftyone_database.py", "annotate/review/dataset.py"},

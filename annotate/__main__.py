@@ -1,23 +1,68 @@
-"""`python -m annotate dataset=D prompts=P [key=value ...]`"""
+"""`annotate [run] dataset=D prompts=P [key=value ...]`, and the other commands by their words."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
-from annotate.config.compose import compose, typed
-from annotate.config.settings import AnnotateCommand
-from annotate.runner.command import run_command
-from annotate.runner.job import annotate_dataset
-from annotate.runner.summary import table
-from annotate.runner.terminal import say
+# What takes long to import is imported where it is used: help is there at once.
+from annotate.record import versions
+
+WORDS = {
+    "export": "annotate.export",
+    "review": "annotate.review.__main__",
+    "evaluate": "annotate.evaluate.__main__",
+    "report": "annotate.report.__main__",
+    "models": "annotate.models.__main__",
+}
+HELP = """\
+annotate: folders of images and videos plus a class list, turned into a training-ready dataset
+
+  annotate dataset=photos prompts=classes.txt        annotate, then export; the same again resumes
+  annotate export run=runs/photos threshold=0.4      export again: no model, no GPU
+  annotate review run=runs/photos                    look through it in FiftyOne
+  annotate evaluate run=runs/photos truth=coco.json  AP, tracks, thresholds that suit
+  annotate report run=runs/photos                    one page of what it holds
+  annotate models [action=pull] [models=fast]        what a preset needs; fetch it ahead
+
+Keys people use (annotate run --help lists every one, with its range):
+  dataset=   a folder, a file, a glob, a url, or the name of a config such as demo
+  prompts=   classes.txt, classes.yaml or '[red car,person]'
+  models=    tiny (inside, generated shapes only) | fast | balanced (default) | best
+  out=       the run folder; runs/<name of the dataset> without it
+  threshold= score from which an instance is exported, 0..1 (0.3)
+  export=    '[coco,yolo_seg]'
+  export.split='{train: 0.8, val: 0.2}' | folders
+  device=    auto | cuda | cpu | mps
+  render=true          overlays and annotated videos as well
+  on_change=new|redo   where the run folder was asked otherwise"""
 
 
 def main() -> None:
-    """Annotate a dataset, then export."""
-    sys.exit(run_command(_annotate, sys.argv[1:]))
+    """Annotate a dataset and export it, or do what the first word says."""
+    word, *rest = sys.argv[1:] or [""]
+    if word in ("-h", "--help", "help"):
+        print(HELP)
+    elif word in ("-V", "--version", "version"):
+        print(f"annotate {versions.program()}")
+    elif word in WORDS:
+        sys.argv[:] = [f"{sys.argv[0]} {word}", *rest]
+        import_module(WORDS[word]).main()
+    else:
+        from annotate.runner.command import run_command
+
+        sys.exit(run_command(_annotate, rest if word == "run" else sys.argv[1:]))
+    sys.exit(0)
 
 
 def _annotate(argv: list[str]) -> int:
+    from annotate.config.compose import compose, typed
+    from annotate.config.settings import AnnotateCommand
+    from annotate.runner.job import annotate_dataset
+    from annotate.runner.summary import table
+    from annotate.runner.terminal import say
+
+    _refuse_words(argv)
     settings = typed(compose(argv, "config"), AnnotateCommand)
     result = annotate_dataset(settings)
     print(table(result))
@@ -25,6 +70,19 @@ def _annotate(argv: list[str]) -> int:
         say(f"look at: {result.run}/contact_sheet.png")
     say(f"run: {result.run}")
     return result.exit_code
+
+
+def _refuse_words(argv: list[str]) -> None:
+    """ConfigError where the first argument is a word, and none of ours."""
+    word = argv[0] if argv else ""
+    if not word or "=" in word or word.startswith("-"):
+        return
+    from annotate.config.schema import nearest
+    from annotate.errors import ConfigError
+
+    near = nearest(word, ["run", *WORDS])
+    hint = f"did you mean {' or '.join(near)}?" if near else f"for a dataset say dataset={word}"
+    raise ConfigError(f"{word}: no such command; {hint} (annotate --help lists them)")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
     An earlier one in which people changed something is kept beside it.
     """
     atomic.restore(folder)  # of an export that was killed
-    atomic.clean(folder.parent, [folder.name])
+    atomic.clean(folder.parent, [folder.name, f".{folder.name}"])
     written = atomic.unfinished(folder)
     try:
         written.mkdir(parents=True)

@@ -81,6 +81,9 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     exporters = make_exporters(settings)
     settings.grounder.make(Grounder)
     segmenter = settings.segmenter.make(Segmenter)
+    for target in (settings.grounder, settings.segmenter):
+        for value in target.arguments.values():
+            is_url(value)  # raises for those that are not opened, before there is a run folder
     shard = Shard.parse(settings.shard) if settings.shard else None
     if settings.dataset.kind == "demo":
         ensure_demo(Path(settings.dataset.path))

@@ -126,7 +126,9 @@ def test_a_run_says_and_counts_it(tmp_path):
     assert written["left_out"] == result.left_out
     log = (tmp_path / "run" / "run.log").read_text()
     assert "2 files are not read: 1 .ts without video, 1 .txt" in log
-    assert result.notes[1].startswith(".: images numbered in a row") and result.notes[1] in log
+    place = tmp_path / "data"
+    assert result.notes[1].startswith(f"{place}: images numbered in a row")
+    assert result.notes[1] in log
     assert [line for line in table(result).splitlines() if line in result.notes] == result.notes
 
 

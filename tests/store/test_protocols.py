@@ -81,8 +81,7 @@ def test_every_place_is_one_line_and_nothing_is_opened_or_written(
     assert run_command(command, argv) == REFUSED
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-1].startswith("error: ") and not [line for line in said if "Traceback" in line]
-    # A model is looked for once there is a run folder.
-    assert {p.name for p in tmp_path.iterdir()} - {"runs"} == {"data", "bad.json"}
+    assert {p.name for p in tmp_path.iterdir()} == {"data", "bad.json"}
 
 
 def test_who_names_a_protocol_has_it(tmp_path, monkeypatch, demo_run, capsys):

@@ -54,6 +54,7 @@ def compose(argv: Sequence[str], config_name: str) -> Composed:
     Raises ConfigError with one line that names the key. `--help` prints the config and exits.
     """
     overrides, config_dirs, show = _split_arguments(argv)
+    _refuse_twice(overrides)
     places = [conf_dir(), *map(Path, config_dirs)]
     overrides, taken = _take_paths(list(_expanded(overrides, places)))
     if config_dirs:
@@ -66,9 +67,11 @@ def compose(argv: Sequence[str], config_name: str) -> Composed:
             OmegaConf.update(config, key, value, force_add=True)
         values: Any = OmegaConf.to_container(config, resolve=True)
     except OverrideParseException as error:
-        raise ConfigError(f"{error.override.lstrip('+')}: {_one_line(error)}") from error
+        raise ConfigError(_not_understood(error.override.lstrip("+"))) from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_one_line(error)) from error
+        ambiguous = re.match(r"Ambiguous value for argument '\+*(.*)'", str(error))
+        said = _not_understood(ambiguous[1]) if ambiguous else _one_line(error)
+        raise ConfigError(said) from error
     if show:
         print(_help(values, config_name))
         sys.exit(0)
@@ -238,8 +241,8 @@ def _take_paths(overrides: list[str]) -> tuple[list[str], dict[str, str]]:
     left, taken = [], {}
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
-        is_path = value not in ("", "null") and value[0] not in "[{$"
-        if key == "prompts" and re.fullmatch(r"\[.*\]", value, re.DOTALL):
+        is_path = value not in ("", "null") and (value[0] not in "[{$" or _is_there(value))
+        if key == "prompts" and not is_path and re.fullmatch(r"\[.*\]", value, re.DOTALL):
             left.append(f"{override.partition('=')[0]}=[{','.join(_as_text(value[1:-1]))}]")
         elif key in (*_PATH_KEYS, "dataset.path") and is_path:
             if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
@@ -248,6 +251,40 @@ def _take_paths(overrides: list[str]) -> tuple[list[str], dict[str, str]]:
         else:
             left.append(override)
     return left, taken
+
+
+def _is_there(value: str) -> bool:
+    """Whether a text is the path of something, whatever its brackets would mean."""
+    try:
+        return Path(value).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, no such home
+        return False
+
+
+def _not_understood(override: str) -> str:
+    """What to write where a value breaks the grammar of `key=value`."""
+    key, _, value = override.partition("=")
+    bare = re.sub(r"""\\.|'[^']*'|"[^"]*\"""", "", value)
+    if any(bare.count(a) != bare.count(b) for a, b in ("[]", "{}", "()")):
+        return f"{override}: a bracket is not closed; a list is {key}='[a,b]'"
+    if "'" in bare or '"' in bare:
+        return f"{override}: a quote is not closed"
+    if "," in bare and bare[:1] not in "[{":
+        return f"{override}: a list is {key}='[{value}]'; a text with commas {key}=\"'{value}'\""
+    return f"{override}: not understood; a text with such marks is {key}=\"'{value}'\""
+
+
+def _refuse_twice(overrides: Sequence[str]) -> None:
+    """ConfigError where what there is one of is given twice; of settings the last one counts."""
+    given: dict[str, str] = {}
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key in ("dataset", "run", "truth") and given.setdefault(key, value) != value:
+            several = f"; several are read together as run='[{given[key]},{value}]'"
+            raise ConfigError(
+                f"{key} is given twice, as {given[key]} and {value}"
+                + (several if key == "run" else "")
+            )
 
 
 def _as_text(listed: str) -> Iterator[str]:

@@ -165,3 +165,41 @@ def test_config_needs_no_models():
 def test_inline_classes_are_text_as_written(written, entries):
     composed = compose(["dataset=.", f"prompts={written}"], "config")
     assert typed(composed, AnnotateCommand).prompts == entries
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("prompts=[cat", "prompts=[cat: a bracket is not closed; a list is prompts='[a,b]'"),
+        ("threshold=[0.3", "a bracket is not closed"),
+        ("ground.model='a", "ground.model='a: a quote is not closed"),
+        (
+            "ground.model=a,b",
+            """a list is ground.model='[a,b]'; a text with commas ground.model="'a,b'".""",
+        ),
+        ("ground.model=a]b", "a bracket is not closed"),
+        ("ground.model=a:b{}", "ground.model"),
+    ],
+)
+def test_what_breaks_the_grammar_is_said_in_our_words(argument, says):
+    with pytest.raises(ConfigError) as caught:
+        typed(compose(["dataset=.", "prompts=[cat]", argument], "config"), AnnotateCommand)
+    said = str(caught.value)
+    assert says in said and "\n" not in said
+    for inside in ("hydra", "Hydra", "viable alternative", "override", "multirun", "++"):
+        assert inside not in said
+
+
+@pytest.mark.parametrize("key", ["dataset", "run", "truth"])
+def test_what_there_is_one_of_is_not_given_twice(key):
+    with pytest.raises(ConfigError, match=f"{key} is given twice, as a and b"):
+        compose([f"{key}=a", f"{key}=b", "prompts=[cat]"], "config")
+
+
+def test_brackets_of_a_path_that_is_there_are_part_of_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "[old] {1}").mkdir()
+    (tmp_path / "[cat,dog]").write_text("car\n")
+    argv = ["dataset=[old] {1}", "prompts=[cat,dog]", "models=tiny"]
+    asked = typed(compose(argv, "config"), AnnotateCommand)
+    assert (asked.dataset.path, asked.prompts) == ("[old] {1}", "[cat,dog]")

@@ -105,8 +105,8 @@ def _fault(row: Mapping[str, Any]) -> str:
         height, width = row["height"] or 0, row["width"] or 0
         if min(height, width) < 1 or height * width > geometry.MOST_PIXELS:
             return f"a mask of {width} x {height} px"
-        if geometry.areas([row["mask"]], np.array([height * width]))[0] < 0:
-            return f"the mask's run lengths do not fill {width} x {height} px"
+        if wrong := geometry.wrong_run_lengths(row["mask"], (height, width)):
+            return f"the mask's {wrong}"
     return ""
 
 

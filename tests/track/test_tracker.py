@@ -358,6 +358,17 @@ def test_a_tracker_that_goes_on_sees_a_cut_at_its_first_frame(colour, track_id):
     assert [drawn(t) for t in (held, *rest)] == [{1: HERE}] + [{track_id: HERE}] * 2
 
 
+def with_states(tracker, pictures) -> tuple[list[TrackedFrame], list[tuple[int, dict]]]:
+    """What a tracker says, and its state wherever it rests with how much it had said by then."""
+    seen: list[TrackedFrame] = []
+    states: list[tuple[int, dict]] = []
+    for tracked in tracker.track(
+        frames(pictures), at_rest=lambda: states.append((len(seen), deepcopy(tracker.state())))
+    ):
+        seen.append(tracked)
+    return seen, states
+
+
 @pytest.mark.parametrize(("stop", "batch"), [(stop, batch) for stop in (6, 7) for batch in (1, 4)])
 def test_ids_stand_through_a_flash_wherever_it_falls(stop, batch):
     """At a frame where windows and runs meet, too: the frame after it is looked at beforehand."""
@@ -367,12 +378,7 @@ def test_ids_stand_through_a_flash_wherever_it_falls(stop, batch):
     whole = VideoTracker(StillMemory(), Fixed([here] * 12), TRACK, every=1, batch=batch)
     assert [drawn(t) for t in whole.track(frames(pictures))] == [{1: HERE}] * 12
     before = VideoTracker(StillMemory(), Fixed([here] * 12), TRACK, every=1, batch=1)
-    seen: list[TrackedFrame] = []
-    states = []
-    for tracked in before.track(
-        frames(pictures), at_rest=lambda: states.append((len(seen), deepcopy(before.state())))
-    ):
-        seen.append(tracked)
+    _, states = with_states(before, pictures)
     handed_out, state = states[stop - 1]
     after = VideoTracker(StillMemory(), Fixed([here] * 12), TRACK, every=1, batch=batch)
     source = iter(frames(pictures)[handed_out:])
@@ -390,12 +396,7 @@ def test_a_tracker_that_goes_on_says_what_it_would_have_said(stop):
     moved = {t: {3: NOWHERE} for t in (8, 9, 10)}
     _, whole = follow(StillMemory(moved), said, every=3, of=frames(pictures))
     before = VideoTracker(StillMemory(moved), Fixed(said), TRACK, every=3, batch=1)
-    seen: list[TrackedFrame] = []
-    states = []
-    for tracked in before.track(
-        frames(pictures), at_rest=lambda: states.append((len(seen), deepcopy(before.state())))
-    ):
-        seen.append(tracked)
+    seen, states = with_states(before, pictures)
     count, state = states[stop - 1]
     left = Fixed(said[sum(key < 3 * stop for key in keys) :])
     after = VideoTracker(StillMemory(moved), left, TRACK, every=3, batch=1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 
 # What takes long to import is imported where it is used: help is there at once.
-from annotate.record import versions
 
 WORDS = {
     "export": "annotate.export",
@@ -28,6 +30,8 @@ annotate: folders of images and videos plus a class list, turned into a training
 Keys people use (annotate run --help lists every one, with its range):
   dataset=   a folder, a file, a glob, a url, or the name of a config such as demo
   prompts=   classes.txt, classes.yaml or '[red car,person]'
+  limit=20   a first try: so many items, spread over the dataset
+  dry_run=true         say what would be done, and do nothing
   models=    tiny (inside, generated shapes only) | fast | balanced (default) | best
   out=       the run folder; runs/<name of the dataset> without it
   threshold= score from which an instance is exported, 0..1 (0.3)
@@ -40,10 +44,13 @@ Keys people use (annotate run --help lists every one, with its range):
 
 def main() -> None:
     """Annotate a dataset and export it, or do what the first word says."""
+    signal.signal(signal.SIGINT, _leave)  # until there is something to end in order
     word, *rest = sys.argv[1:] or [""]
     if word in ("-h", "--help", "help"):
         print(HELP)
     elif word in ("-V", "--version", "version"):
+        from annotate.record import versions
+
         print(f"annotate {versions.program()}")
     elif word in WORDS:
         sys.argv[:] = [f"{sys.argv[0]} {word}", *rest]
@@ -55,20 +62,28 @@ def main() -> None:
     sys.exit(0)
 
 
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
 def _annotate(argv: list[str]) -> int:
     from annotate.config.compose import compose, typed
     from annotate.config.settings import AnnotateCommand
-    from annotate.runner.job import annotate_dataset
-    from annotate.runner.summary import table
-    from annotate.runner.terminal import say
+    from annotate.runner.plan import plan
 
     _refuse_words(argv)
-    settings = typed(compose(argv, "config"), AnnotateCommand)
-    result = annotate_dataset(settings)
+    asked = plan(typed(compose(argv, "config"), AnnotateCommand))
+    if asked.settings.dry_run:
+        from annotate.runner.dry_run import told
+
+        print(told(asked))
+        return 0
+    from annotate.runner.job import carry_out
+    from annotate.runner.summary import table
+
+    result = carry_out(asked)
     print(table(result))
-    if settings.contact_sheet and settings.shard is None:
-        say(f"look at: {result.run}/contact_sheet.png")
-    say(f"run: {result.run}")
     return result.exit_code
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from annotate.config.compose import compose, typed
-from annotate.config.settings import ExportCommand, folders
 from annotate.errors import ConfigError
-from annotate.record.run_folder import Run
-from annotate.record.soundness import sound
 from annotate.runner.command import DONE, run_command, say_root
-from annotate.runner.exports import export_run, make_exporters, say_what_no_record_holds
-from annotate.runner.summary import exported, what_is_missing
 from annotate.runner.terminal import say
-from annotate.store.remote import allow
+
+if TYPE_CHECKING:
+    from annotate.record.run_folder import Run
 
 
 def main() -> None:
@@ -22,7 +19,16 @@ def main() -> None:
 
 
 def _export(argv: list[str]) -> int:
+    from annotate.config.compose import compose, typed
+    from annotate.config.settings import ExportCommand, folders
+
     command = typed(compose(argv, "export"), ExportCommand)
+    from annotate.record.run_folder import Run
+    from annotate.record.soundness import sound
+    from annotate.runner.exports import export_run, make_exporters, say_what_no_record_holds
+    from annotate.runner.summary import exported, what_is_missing
+    from annotate.store.remote import allow
+
     allow(command.store.protocols)
     exporters = make_exporters(command)
     with Run.open(*folders(command.run)).held() as held:

@@ -21,14 +21,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from annotate.config.settings import ExportSettings
 from annotate.errors import ConfigError, StorageError
-from annotate.record.run_folder import Run
 from annotate.store import atomic
 from exporters import earlier
 from exporters.pictures import Layout, Picture, Pictures
+
+if TYPE_CHECKING:
+    from annotate.record.run_folder import Run
 
 __all__ = ["ExportSummary", "Exporter", "Layout", "Picture", "Pictures"]
 

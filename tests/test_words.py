@@ -1,6 +1,7 @@
 """`annotate WORD ...`: the commands as people type them."""
 
 import runpy
+import subprocess
 import sys
 
 import pytest
@@ -65,3 +66,37 @@ def test_a_word_that_nobody_knows_is_one_line(monkeypatch, capsys, word, hint):
     code, out, err = said(monkeypatch, capsys, word, "run=x")
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert f"{word}: no such command" in err and hint in err
+
+
+HEAVY = ("torch", "transformers", "pandas", "scipy", "fiftyone", "huggingface_hub")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["dataset=nowhere", "prompts=[cat]"],
+        ["dataset=.", "prompts=nowhere.txt"],
+        ["dataset=.", "prompts=[cat]", "threshold=1.5"],
+        ["dataset=.", "prompts=[cat]", "device=gpu"],
+        ["dataset=.", "prompts=[cat]", "runner.workers=0"],
+        ["dataset=.", "prompts=[cat]", "models=tinny"],
+        ["dataset=.", "prompts=[cat]", "modles=tiny"],
+        ["export", "run=nowhere"],
+        ["export", "run=nowhere", "threshold=x"],
+        ["evaluate", "run=nowhere", "truth=t.json", "folds=1"],
+    ],
+)
+def test_a_slip_is_told_before_anything_heavy_is_imported(argv, tmp_path):
+    """Less than half of `import torch`, that is: these are what takes long."""
+    script = (
+        "import sys\n"
+        "from annotate.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: code = end.code\n"
+        f"print(code, [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *argv], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-1] == "2 []", done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

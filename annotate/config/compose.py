@@ -104,6 +104,11 @@ def typed(composed: Composed, command: type[T]) -> T:
     schema.refuse_unknown(_dotted(values), known)
     if "dataset" in wanted and values["dataset"].get("path") == schema.MISSING:
         raise ConfigError("dataset is not given: add dataset=VALUE")
+    if "dataset" in wanted and isinstance(given := values["dataset"].get("path"), (list, dict)):
+        raise ConfigError(
+            f"dataset={given}: expected one folder, file, glob, url or name; several folders are "
+            "read when they lie below one (links are followed)"
+        )
     for role, (_, settings) in _ROLES.items():
         if role in wanted:
             own = {f.name for f in fields(settings)}
@@ -137,13 +142,13 @@ def _split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str], bool]:
         if argument in ("-h", "--help"):
             show = True
         elif argument in ("-cd", "--config-dir") or argument.startswith("--config-dir="):
-            place = argument.partition("=")[2] or next(rest, "")
+            place = _at_home(argument.partition("=")[2] or next(rest, ""))
             if not Path(place).is_dir():
                 raise ConfigError(f"--config-dir {place}: no such folder")
             config_dirs.append(place)
-        elif argument.startswith("~") or (
-            "=" in argument.lstrip("+") and not argument.startswith("-")
-        ):
+        elif argument.startswith("~"):
+            raise ConfigError(f"{argument}: no key can be taken away; set it to what it should be")
+        elif "=" in argument.lstrip("+") and not argument.startswith("-"):
             overrides.append(argument)
         else:
             raise ConfigError(
@@ -174,8 +179,11 @@ def _expanded(overrides: Sequence[str], places: Sequence[Path]) -> Iterator[str]
             yield f"++export.formats={formats}"
         elif name == "format":  # a group of its own, which `export` chooses from
             schema.refuse_unknown([name], ["export"])
-        elif key.startswith("~") or name not in _GROUPS:
-            yield override if key.startswith("~") else f"++{name}={value}"
+        elif re.match(r"hydra\b", name):
+            raise ConfigError(f"{name}: no such key; Hydra's own settings have no use here")
+        elif name not in _GROUPS:
+            quoted = re.sub(r"(['\\])", r"\\\1", _at_home(value))
+            yield f"++{name}='{quoted}'" if value.startswith("~") else f"++{name}={value}"
         elif value in (known := _presets(name, places)):
             yield f"{name}={value}"
         else:
@@ -238,19 +246,35 @@ def _is_dataset_config(name: str, places: Sequence[Path]) -> bool:
 
 def _take_paths(overrides: list[str]) -> tuple[list[str], dict[str, str]]:
     """Set aside `key=PATH` arguments, so that Hydra's grammar never sees the path."""
-    left, taken = [], {}
+    left: list[str] = []
+    taken: dict[str, str] = {}
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         is_path = value not in ("", "null") and (value[0] not in "[{$" or _is_there(value))
+        taken.pop(key, None)  # given again: the last one counts
+        if key == "prompts" and not value:
+            raise ConfigError(
+                "prompts= is empty: add prompts=classes.txt or prompts='[car,person]'"
+            )
         if key == "prompts" and not is_path and re.fullmatch(r"\[.*\]", value, re.DOTALL):
             left.append(f"{override.partition('=')[0]}=[{','.join(_as_text(value[1:-1]))}]")
         elif key in (*_PATH_KEYS, "dataset.path") and is_path:
             if value[0] == value[-1] and value[0] in "'\"" and len(value) > 1:
                 value = value[1:-1]
-            taken[key] = value.replace("${", "\\${")
+            taken[key] = _at_home(value).replace("${", "\\${")
         else:
             left.append(override)
     return left, taken
+
+
+def _at_home(value: str) -> str:
+    """A path with its `~` resolved, which a shell does not do behind a `=`."""
+    if not value.startswith("~"):
+        return value
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(f"{value}: {error}") from error
 
 
 def _is_there(value: str) -> bool:
@@ -269,6 +293,8 @@ def _not_understood(override: str) -> str:
         return f"{override}: a bracket is not closed; a list is {key}='[a,b]'"
     if "'" in bare or '"' in bare:
         return f"{override}: a quote is not closed"
+    if re.fullmatch(r"[+-]?\d+,\d+", value):
+        return f"{override}: a number has a point: {key}={value.replace(',', '.')}"
     if "," in bare and bare[:1] not in "[{":
         return f"{override}: a list is {key}='[{value}]'; a text with commas {key}=\"'{value}'\""
     return f"{override}: not understood; a text with such marks is {key}=\"'{value}'\""

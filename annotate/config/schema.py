@@ -23,7 +23,7 @@ SHOWN_CHARACTERS = 80  # of a value, in a message
 
 _TYPES = ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True)
 _EXPECTED = {"int": "a whole number", "float": "a number", "bool": "true or false"} | {
-    "string": "text", "list": "a list", "tuple": "a list", "dict": "a mapping",
+    "string": "text", "list": "a list", "tuple": "a list",
 }  # fmt: skip
 # What people type, and what it is called here.
 ALIASES = {
@@ -117,13 +117,13 @@ def _converted(hint: Any, value: Any, key: str) -> Any:
     try:
         made = TypeAdapter(hint, config=_TYPES).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(f"{key}={_shown(value)}: expected {_expected(error)}") from error
+        raise ConfigError(f"{key}={_shown(value)}: expected {_expected(error, key)}") from error
     if isinstance(value, bool) and type(made) in (int, float):  # to pydantic, true is 1
         raise ConfigError(f"{key}={_shown(value)}: expected a number")
     return made
 
 
-def _expected(error: ValidationError) -> str:
+def _expected(error: ValidationError, key: str) -> str:
     """What should have been there, in the words of this house."""
     first = error.errors()[0]
     kind, context = first["type"], first.get("ctx", {})
@@ -131,6 +131,8 @@ def _expected(error: ValidationError) -> str:
         return str(context["error"])
     if kind == "literal_error":
         return f"one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+    if kind.startswith("dict"):
+        return f"a mapping, such as {key}='{{a: 1, b: 2}}'"
     return _EXPECTED.get(kind.partition("_")[0], first["msg"].lower())
 
 

@@ -21,6 +21,7 @@ AtLeast1 = Annotated[int, within(1)]
 NotNegative = Annotated[float, within(0)]
 Only = Literal["all", "reviewed", "accepted"]
 Media = Literal["link", "copy", "none"]
+Device = Literal["auto", "cuda", "mps", "cpu"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +184,7 @@ class ReviewCommand:
     reviewer: str | None
     near_duplicates: bool
     repropagate: bool
-    device: str
+    device: Device
     threshold: Share
     store: StoreSettings
     export: ExportSettings
@@ -231,7 +232,9 @@ class AnnotateCommand:
 
     prompts: Any
     out: str | None
-    device: str
+    limit: AtLeast1 | None
+    dry_run: bool
+    device: Device
     threshold: Share
     only: Only
     contact_sheet: bool

@@ -59,6 +59,11 @@ class Target:
             )
         return target
 
+    @property
+    def shown(self) -> str:
+        """Its model, or the class where none is named, for people."""
+        return str(self.arguments.get("model") or self.name.rpartition(".")[2])
+
     def locate(self) -> type:
         """The class. Raises ConfigError where there is none of that name."""
         module_name, _, name = self.name.rpartition(".")

@@ -54,7 +54,6 @@ class Video:
     item: Item
     fps: float  # average, > 0
     size_wh: tuple[int, int]  # px, upright
-    frame_count_hint: int | None  # what the file says of itself; None where it does not
     max_pixels: int | None = None  # of one frame
     scale: Scale | None = None  # of values of more than 8 bits, the same for every frame
     tell: Tell = _in_silence
@@ -139,11 +138,30 @@ def open_video(item: Item, *, max_pixels: int | None = None, tell: Tell = _in_si
             item=item,
             fps=float(rate) if rate else FOLDER_FPS,
             size_wh=size_wh,
-            frame_count_hint=stream.frames or None,
             max_pixels=max_pixels,
             scale=_scale_of_first(chain([first], frames), item.depth),
             tell=tell,
         )
+
+
+def frames_promised(item: Item) -> int:
+    """How many frames a video says it has, by its header alone; what comes may differ.
+
+    Raises MediaError where it does not say, or cannot be opened.
+    """
+    if item.path.is_dir():
+        return len(numbered_images(item.path))
+    with _opened(item.path, None) as (container, stream):
+        rate = stream.average_rate or stream.guessed_rate
+        seconds = 0.0
+        if stream.duration and stream.time_base:
+            seconds = float(stream.duration * stream.time_base)
+        elif container.duration:
+            seconds = container.duration / av.time_base
+        frames = stream.frames or round(seconds * float(rate or 0))
+    if frames <= 0:
+        raise MediaError("the file does not say how many frames it has")
+    return frames
 
 
 def _open_folder(item: Item, max_pixels: int | None, tell: Tell) -> Video:
@@ -152,7 +170,7 @@ def _open_folder(item: Item, max_pixels: int | None, tell: Tell) -> Video:
         raise MediaError("the folder has no numbered images")
     scale = scale_of_folder(paths, item.depth, max_pixels)
     height, width = _read_numbered(paths[0], max_pixels, scale or item.depth).shape[:2]
-    return Video(item, FOLDER_FPS, (width, height), len(paths), max_pixels, scale, tell)
+    return Video(item, FOLDER_FPS, (width, height), max_pixels, scale, tell)
 
 
 def _read_numbered(

@@ -5,18 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from annotate.config.compose import compose, typed
-from annotate.config.settings import EvaluateCommand, folders
 from annotate.errors import ConfigError
-from annotate.evaluate import thresholds
-from annotate.evaluate.evaluation import evaluate, table
-from annotate.evaluate.truth import read_mapping, read_truth
-from annotate.record.resume import unchanged
-from annotate.record.run_folder import Run
 from annotate.runner.command import run_command, say_root
 from annotate.runner.terminal import say
-from annotate.store import atomic
-from annotate.store.remote import allow, is_url
 
 
 def main() -> None:
@@ -25,7 +16,18 @@ def main() -> None:
 
 
 def _evaluate(argv: list[str]) -> int:
+    from annotate.config.compose import compose, typed
+    from annotate.config.settings import EvaluateCommand, folders
+
     command = typed(compose(argv, "evaluate"), EvaluateCommand)
+    from annotate.evaluate import thresholds
+    from annotate.evaluate.evaluation import evaluate, table
+    from annotate.evaluate.truth import read_mapping, read_truth
+    from annotate.record.resume import unchanged
+    from annotate.record.run_folder import Run
+    from annotate.store import atomic
+    from annotate.store.remote import allow, is_url
+
     allow(command.store.protocols)
     if is_url(command.suggest):
         raise ConfigError(f"suggest={command.suggest}: it is written to a file of this machine")

@@ -13,7 +13,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +65,13 @@ class Fetched:
         return sum(path.stat().st_size for path in self.weights)
 
 
-def fetch(source: Source, *, download: bool = True) -> Fetched:
-    """Bring all files of a model to this machine, from the hub only where they are not here yet."""
+def fetch(
+    source: Source, *, download: bool = True, tell: Callable[[str], None] = lambda line: None
+) -> Fetched:
+    """Bring all files of a model to this machine, from the hub only where they are not here yet.
+
+    `tell` is given a line before the hub is asked. Raises WeightsError.
+    """
     if source.model.startswith(EMBEDDED):
         folder = Path(__file__).parent / source.model.removeprefix(EMBEDDED)
         if not folder.is_dir():
@@ -83,6 +88,8 @@ def fetch(source: Source, *, download: bool = True) -> Fetched:
         # A commit never changes: what is in the cache needs no word from the hub.
         with suppress(WeightsError):
             return _from_hub(source, download=False)
+    if download:
+        tell(f"fetching {source.model} from {constants.ENDPOINT}; it is kept for later runs")
     return _from_hub(source, download=download)
 
 

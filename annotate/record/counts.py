@@ -27,6 +27,8 @@ class Counts:
     annotated: int  # frames with an instance that exports have
     recorded: dict[str, int]  # instances per class, down to the record floor
     kept: dict[str, int]  # instances per class that exports have
+    best: dict[str, float]  # the highest score recorded per class, 0 where there is none
+    wrong_size: dict[str, int]  # instances per class that score enough, of an area not asked for
     failures: list[dict[str, str]]  # item and reason, the first few
 
 
@@ -37,7 +39,8 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
     """
     names = run.classes.names
     decisions = run.decisions()
-    recorded, kept = np.zeros(len(names), int), np.zeros(len(names), int)
+    recorded, kept, wrong_size = (np.zeros(len(names), int) for _ in range(3))
+    best = np.zeros(len(names), np.float32)
     seen: set[str] = set()
     failed: set[str] = set()
     failures: list[dict[str, str]] = []
@@ -58,8 +61,11 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
         flat = pc.list_flatten(batch["instances"])
         class_ids = flat.field("class_id").to_numpy(zero_copy_only=False)
         recorded += np.bincount(class_ids, minlength=len(names))
+        np.maximum.at(best, class_ids, flat.field("score").to_numpy(zero_copy_only=False))
+        sure, of_size = _counting(flat, class_ids, run.classes, threshold)
+        wrong_size += np.bincount(class_ids[sure & ~of_size], minlength=len(names))
         if not decisions:
-            counting = _counting(flat, class_ids, run.classes, threshold)
+            counting = sure & of_size
             frame_of = pc.list_parent_indices(batch["instances"]).to_numpy(zero_copy_only=False)
             annotated += len(np.unique(frame_of[counting]))
             kept += np.bincount(class_ids[counting], minlength=len(names))
@@ -81,14 +87,16 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
         annotated=annotated,
         recorded=dict(zip(names, recorded.tolist(), strict=True)),
         kept=dict(zip(names, kept.tolist(), strict=True)),
+        best={n: round(b, 4) for n, b in zip(names, best.tolist(), strict=True)},
+        wrong_size=dict(zip(names, wrong_size.tolist(), strict=True)),
         failures=failures,
     )
 
 
 def _counting(
     instances: pa.Array, class_ids: npt.NDArray[np.int32], classes: ClassList, threshold: float
-) -> npt.NDArray[np.bool_]:
-    """As `kept_instances`, on columns."""
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """As `kept_instances`, on columns: which score enough, and which are of a size asked for."""
     specs = classes.classes
     limits = np.array(classes.thresholds(threshold), np.float32)
     smallest = np.array([max(1.0, spec.min_area or 0) for spec in specs])
@@ -96,9 +104,6 @@ def _counting(
     scores, areas = (
         instances.field(name).to_numpy(zero_copy_only=False) for name in ("score", "area")
     )
-    counting: npt.NDArray[np.bool_] = (
-        (scores >= limits[class_ids])
-        & (areas >= smallest[class_ids])
-        & (areas <= largest[class_ids])
+    return scores >= limits[class_ids], (areas >= smallest[class_ids]) & (
+        areas <= largest[class_ids]
     )
-    return counting

@@ -7,16 +7,18 @@ import heapq
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from annotate.data.types import FrameRecord, Instance, Rle
 from annotate.errors import StorageError
 from annotate.store import atomic
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 SCHEMA = pa.schema(
     [
@@ -156,13 +158,15 @@ def drop_items(held: Mapping[Path, Held], names: Collection[str]) -> None:
 
 def dataset(*folders: Path) -> pads.Dataset:
     """The records of these folders as a pyarrow dataset, for analysis outside this package."""
+    import pyarrow.dataset as pads  # takes pandas with it, where that is installed
+
     parts = [str(path) for folder in folders for path in part_paths(folder)]
     return pads.dataset(parts, schema=SCHEMA, format="parquet")
 
 
 def read_frames(frame_ids: Collection[str], *folders: Path) -> list[FrameRecord]:
     """The records of some frames, ordered by item and frame index; all of them in memory."""
-    wanted = pads.field("frame_id").isin(pa.array(sorted(frame_ids), pa.string()))
+    wanted = pc.field("frame_id").isin(pa.array(sorted(frame_ids), pa.string()))
     rows = dataset(*folders).to_table(filter=wanted).to_pylist()
     return sorted(map(_from_row, rows), key=_order)
 

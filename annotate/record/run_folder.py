@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
+import pyarrow.compute as pc
 import yaml
 
 from annotate.config.schema import checked
@@ -27,6 +27,9 @@ from annotate.record.lock import one_writer
 from annotate.store import atomic
 from annotate.store.remote import is_url
 from annotate.store.working_copy import WorkingCopy
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 log = logging.getLogger(__name__)
 
@@ -287,9 +290,7 @@ class Run:
         """Every item with at least one annotated picture, by name."""
         if not parquet.part_paths(self.records_dir):
             return []
-        table = self.table().to_table(
-            columns=["item", "media"], filter=pads.field("status") == "ok"
-        )
+        table = self.table().to_table(columns=["item", "media"], filter=pc.field("status") == "ok")
         rows = table.group_by(["item", "media"]).aggregate([]).to_pylist()
         return sorted((row["item"], row["media"]) for row in rows)
 
@@ -298,7 +299,7 @@ class Run:
         table = parquet.dataset(*self.records_dirs)
         for column, names in (("item", self.hidden), ("frame_id", self.damaged)):
             if names:
-                passed_over = pads.field(column).isin(pa.array(sorted(names), pa.string()))
+                passed_over = pc.field(column).isin(pa.array(sorted(names), pa.string()))
                 table = table.filter(~passed_over)
         return table
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from annotate.errors import AnnotateError
-from annotate.record.run_folder import Run
 from annotate.runner import interrupt, terminal
+
+if TYPE_CHECKING:
+    from annotate.record.run_folder import Run
 
 DONE, REFUSED, GATE_FAILED = 0, 2, 3
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from annotate.config.settings import AnnotateCommand, ExportCommand, ExportSettings, Only
 from annotate.data.types import ClassList
 from annotate.errors import ConfigError
-from annotate.record.run_folder import Run
+
+if TYPE_CHECKING:
+    from annotate.record.run_folder import Run
 
 log = logging.getLogger(__name__)
 

@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
-from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
-from annotate.config.settings import AnnotateCommand, deciding
-from annotate.data.types import ClassList
-from annotate.discover import listing
-from annotate.discover.class_list import load_prompts
-from annotate.discover.dataset import Dataset
+from annotate.config.settings import AnnotateCommand
 from annotate.discover.fingerprints import Fingerprint
-from annotate.errors import AnnotateError, ConfigError
+from annotate.errors import AnnotateError, one_line
 from annotate.ground.base import Grounder
 from annotate.record import lock, replaced, resume, versions
 from annotate.record.asked import ChangedError
 from annotate.record.counts import Counts, count_records
 from annotate.record.run_folder import Run
 from annotate.record.soundness import sound
-from annotate.runner import gates, interrupt, log_file, summary
-from annotate.runner.exports import (
-    Exporter,
-    export_run,
-    make_exporters,
-    say_what_no_record_holds,
-)
-from annotate.runner.units import Shard, Step, Unit, cut, share, to_do
-from annotate.segment.base import NO_MEMORY, Segmenter
-from annotate.store.remote import allow, is_url
+from annotate.runner import gates, interrupt, log_file, peak_memory, summary
+from annotate.runner.advice import advice
+from annotate.runner.exports import export_run
+from annotate.runner.plan import Plan, plan
+from annotate.runner.progress import Progress
+from annotate.runner.terminal import complain
+from annotate.runner.units import Shard, Step, Unit, to_do
+from annotate.segment.base import Segmenter
 from annotate.store.working_copy import WorkingCopy
-from annotate.synthetic.demo import ensure_demo
 
 log = logging.getLogger(__name__)
 
+CONTACT_SHEET = "contact_sheet.png"
 CONTACT_TILES = 16
 
 
@@ -77,29 +67,20 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
 
     Whatever can be wrong with the asking is found before the first frame is read.
     """
-    allow(settings.store.protocols)
-    exporters = make_exporters(settings)
-    settings.grounder.make(Grounder)
-    segmenter = settings.segmenter.make(Segmenter)
-    for target in (settings.grounder, settings.segmenter):
-        for value in target.arguments.values():
-            is_url(value)  # raises for those that are not opened, before there is a run folder
-    shard = Shard.parse(settings.shard) if settings.shard else None
-    if settings.dataset.kind == "demo":
-        ensure_demo(Path(settings.dataset.path))
-    classes = load_prompts(settings.prompts)
-    say_what_no_record_holds(settings.ground.floor, settings.threshold, classes)
-    found = _found(settings)
-    gates.check(settings.gates, classes, [item.name for item in found.items])
-    if not segmenter.has_memory and any(item.media == "video" for item in found.items):
-        raise ConfigError(f"segment: {NO_MEMORY}")
-    load = cache(lambda: _executor(settings, classes))
-    for folder in _run_folders(settings):
+    return carry_out(plan(settings))
+
+
+def carry_out(asked: Plan) -> summary.Summary:
+    """The job itself; see `annotate_dataset`."""
+    load = cache(lambda: _executor(asked))
+    for folder in asked.run_folders():
+        if isinstance(folder, Path) and not (folder / "config.yaml").is_file():
+            _weights_at_hand(asked.settings)  # before there is a folder
         try:
-            with _started(folder, found, classes, settings, shard, load) as run:
-                return _Job(settings, found, shard, exporters, run).finish(load)
+            with _started(folder, asked, load) as run:
+                return _Job(asked, run).finish(load)
         except ChangedError as error:
-            if settings.on_change != "new":
+            if asked.settings.on_change != "new":
                 raise
             log.info("%s", error)
     raise AssertionError("there is always another folder")
@@ -108,10 +89,7 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
 @contextmanager
 def _started(
     place: Path | str,
-    found: Dataset,
-    classes: ClassList,
-    settings: AnnotateCommand,
-    shard: Shard | None,
+    asked: Plan,
     load: Callable[[], Executor],
 ) -> Iterator[Run]:
     """The run in a folder, held against other writers, and clean of what dead ones left.
@@ -119,6 +97,7 @@ def _started(
     Of one on a store, a copy on this machine is worked on. Records of before go nowhere until all
     that makes new ones is loaded.
     """
+    found, shard = asked.found, asked.shard
     working_copy = None if isinstance(place, Path) else WorkingCopy(place, _label(shard))
     folder = place if isinstance(place, Path) else WorkingCopy(place, _label(shard)).path
 
@@ -128,13 +107,13 @@ def _started(
             taken = held.enter_context(working_copy.held())
             taken.pull()
         begin = partial(
-            Run.start, folder, found.root, classes, _asked(settings), working_copy=taken
+            Run.start, folder, found.root, asked.classes, asked.asked, working_copy=taken
         )
         try:
             resume.refuse_another_dataset(folder, found)
             return begin()
         except ChangedError:
-            if not _may_redo(settings):
+            if not asked.may_redo:
                 raise
             _ = load().provenance
             replaced.set_aside(replace(Run.open(folder), working_copy=taken))
@@ -150,6 +129,7 @@ def _started(
             with lock.among_shards(folder):
                 run = start()
         log_file.write_to(run.path / f"{_labelled('run', shard)}.log")
+        log.info("%s", log_file.command())
         yield run
 
 
@@ -158,25 +138,20 @@ class _Job:
 
     def __init__(
         self,
-        settings: AnnotateCommand,
-        found: Dataset,
-        shard: Shard | None,
-        exporters: Mapping[str, Exporter],
+        asked: Plan,
         run: Run,
     ) -> None:
-        self._settings = settings
-        self._shard = shard
-        self._exporters = exporters
+        self._plan, self._settings, self._shard = asked, asked.settings, asked.shard
         self._run = run
-        self._units = share(cut(found.items, settings.runner.part_items), shard)
+        self._units = asked.units
         self._items = tuple(item for unit in self._units for item in unit.items)
-        self._found = found
-        self._all = found.items
+        self._all = asked.found.items
         self._state = self._look()
-        self._tally = Step()  # of what was done now
+        self._progress: Progress | None = None
+        self._look_at = ""
         self._seconds: Counter[str] = Counter()
         self._scaled: Counter[str] = Counter()  # pictures of more than 8 bits, done now
-        self._summary_path = run.path / f"{_labelled('summary', shard)}.json"
+        self._summary_path = run.path / f"{_labelled('summary', asked.shard)}.json"
 
     def finish(self, load: Callable[[], Executor]) -> summary.Summary:
         """Do what is left to do, then export, draw, count and judge."""
@@ -186,7 +161,7 @@ class _Job:
             left = to_do(self._units, self._state.todo)
             self._run.keep_unfinished(unit.part for unit in left)
         log.info("%d items, %d to do", len(self._items), len(self._state.todo))
-        for note in self._notes():
+        for note in self._plan.notes:
             log.info("%s", note)
         try:
             with interrupt.last_words(lambda: self._broken_off("interrupted", 130)):
@@ -211,12 +186,10 @@ class _Job:
         except AnnotateError as error:
             self._broken_off("stopped", 2, str(error))
             raise
-
-    def _notes(self) -> list[str]:
-        """What was found beside the items, or is likely to be a slip, a line each."""
-        is_demo = self._settings.dataset.kind == "demo"
-        notes = [str(self._found.left_out), "" if is_demo else self._found.hint]
-        return [note for note in notes if note]
+        except Exception as bug:
+            log.exception("a bug of this program")
+            self._broken_off("stopped", 1, one_line(bug))
+            raise
 
     def _look(self) -> resume.ResumeState:
         return resume.resume_state(
@@ -231,7 +204,7 @@ class _Job:
         try:
             made_with()
         except ChangedError:
-            if not _may_redo(self._settings):
+            if not self._plan.may_redo:
                 raise
             replaced.set_aside(self._run)
             made_with()
@@ -241,17 +214,11 @@ class _Job:
         with nullcontext() if self._shard is None else lock.among_shards(self._run.path):
             self._state.drop_outdated()
         self._run.push()  # above all, that what is outdated is gone
-        bar = tqdm(total=len(self._state.todo), unit="item", mininterval=1.0, dynamic_ncols=True)
-
-        def on_step(step: Step) -> None:
-            self._tally += step
-            bar.set_postfix(
-                {"frames": self._tally.frames, "failed": self._tally.failed}, refresh=False
-            )
-            bar.update(step.items)
-
-        with bar, self._timed("annotate"):
-            executor.run(units, self._run, self._state.seen, on_step)
+        todo = [item for unit in units for item in unit.items]
+        with Progress(todo, stride=self._settings.video.stride) as progress:
+            self._progress = progress
+            with self._timed("annotate"):
+                executor.run(units, self._run, self._state.seen, progress.add)
         if self._shard is None:
             self._run.clean()  # of workers that died, which Ray replaced
         if self._run.working_copy is not None:  # other machines may have made parts
@@ -259,11 +226,24 @@ class _Job:
         self._seconds.update(executor.seconds)
         self._scaled.update(executor.scaled)
 
+    @property
+    def _done(self) -> Step:
+        """What was done now."""
+        return self._progress.tally if self._progress else Step()
+
     def _export(self) -> Sequence[Mapping[str, Any]]:
+        complain(f"writing {', '.join([*self._plan.exporters, *self._pictures()])}")
         with self._timed("export"):
-            exports = export_run(self._run, self._exporters, self._settings)
+            exports = export_run(self._run, self._plan.exporters, self._settings)
             self._draw()
         return exports
+
+    def _pictures(self) -> Iterator[str]:
+        """What `_draw` will draw."""
+        if self._settings.contact_sheet:
+            yield CONTACT_SHEET
+        if self._settings.render:
+            yield "media"
 
     def _draw(self) -> None:
         """Pictures for people: `contact_sheet.png`, and `media/` on request."""
@@ -274,8 +254,10 @@ class _Job:
         run, threshold = self._run, self._settings.threshold
         if self._settings.contact_sheet:
             frames = render.frames_worth_seeing(run, threshold=threshold)
-            path = run.path / "contact_sheet.png"
-            render.write_contact_sheet(path, frames, run.classes, tiles=CONTACT_TILES)
+            path = run.path / CONTACT_SHEET
+            path.unlink(missing_ok=True)  # of what was found before
+            if render.write_contact_sheet(path, frames, run.classes, tiles=CONTACT_TILES):
+                self._look_at = CONTACT_SHEET
         if self._settings.render:
             render.render_run(run, threshold=threshold)
 
@@ -305,7 +287,8 @@ class _Job:
 
     def _broken_off(self, status: str, exit_code: int, error: str = "") -> None:
         """Leave a summary that says so; it must not take long, nor hide what went wrong."""
-        result = self._summary(status, exit_code, self._tally.items, counts=None, error=error)
+        log.info("%s", f"{status}: {error}" if error else status)
+        result = self._summary(status, exit_code, self._done.items, counts=None, error=error)
         try:
             result.write(self._summary_path)
             self._run.push(self._summary_path.name, f"{_labelled('run', self._shard)}.log")
@@ -335,13 +318,19 @@ class _Job:
                 "found": len(self._items),
                 "new": new,
                 "before": len(self._items) - len(state.todo),
+                "frames": self._done.frames,
             },
             changes=state.changes(),
-            left_out=self._found.left_out.kinds,
+            left_out=self._plan.found.left_out.kinds,
             scaled=dict(self._scaled),
-            notes=self._notes(),
+            notes=self._plan.notes,
             counts=counts,
             seconds={k: round(v, 3) for k, v in self._seconds.items()},
+            peak_memory_mb=peak_memory.megabytes(),
+            look_at=self._run.shown(self._look_at) if self._look_at else "",
+            advice=advice(counts, self._run.classes, self._settings, self._run.shown())
+            if counts and not self._shard
+            else (),
             gates=gates,
             exports=exports,
             error=error,
@@ -354,32 +343,27 @@ class _Job:
         self._seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
 
 
-def _found(settings: AnnotateCommand) -> Dataset:
-    found = listing.discover(settings.dataset.path, kind=_kind(settings))
-    items = (replace(item, depth=settings.decode.depth) for item in found.items)
-    return replace(found, items=tuple(items))
+def _weights_at_hand(settings: AnnotateCommand) -> None:
+    """Fetch what the models lack. Raises WeightsError."""
+    from annotate.models import hub  # which takes a while to import
+
+    for model in (settings.grounder.make(Grounder), settings.segmenter.make(Segmenter)):
+        source: hub.Source | None = getattr(model, "source", None)
+        if source is not None:
+            hub.fetch(source, tell=complain)
 
 
-def _may_redo(settings: AnnotateCommand) -> bool:
-    """Whether records may be made anew in place; ConfigError where a shard would have to."""
-    redo = settings.on_change == "redo"
-    if redo and settings.shard:
-        raise ConfigError(
-            f"on_change=redo with shard={settings.shard}: records of all shards would go; say "
-            "on_change=new, or begin it once without shard=, and go on with shards"
-        )
-    return redo
-
-
-def _executor(settings: AnnotateCommand, classes: ClassList) -> Executor:
+def _executor(asked: Plan) -> Executor:
     """Imported here: a wrong command, a finished run or an export need not wait for torch."""
+    settings = asked.settings
+    complain(f"loading {settings.grounder.shown}, {settings.segmenter.shown}")
     if settings.executor == "ray":
         from annotate.runner.ray_executor import Cluster
 
-        return Cluster(settings, classes)
+        return Cluster(settings, asked.classes)
     from annotate.runner.build import build_worker
 
-    return build_worker(settings, classes)
+    return build_worker(settings, asked.classes)
 
 
 def _label(shard: Shard | None) -> str:
@@ -389,47 +373,3 @@ def _label(shard: Shard | None) -> str:
 def _labelled(name: str, shard: Shard | None) -> str:
     """Shards of one run folder keep their files apart."""
     return f"{name}-{shard.label}" if shard else name
-
-
-def _kind(settings: AnnotateCommand) -> str:
-    return "auto" if settings.dataset.kind == "demo" else settings.dataset.kind
-
-
-def _run_folders(settings: AnnotateCommand) -> Iterator[Path | str]:
-    """The run folder, then those beside it that `on_change=new` takes: DIR-2, DIR-3, ..."""
-    first = _run_folder(settings)
-    yield first
-    for number in count(2):
-        if isinstance(first, Path):
-            yield first.with_name(f"{first.name}-{number}")
-        else:
-            yield f"{first}-{number}"
-
-
-def _run_folder(settings: AnnotateCommand) -> Path | str:
-    """A path, or the url of one on a store."""
-    if settings.out:
-        on_store = is_url(settings.out)
-        return settings.out.rstrip("/") if on_store else listing.expand(settings.out)
-    if settings.dataset.kind == "fiftyone":  # a dataset, or dataset/view
-        name = re.sub(r"[^\w.-]+", "-", settings.dataset.path).strip(".-")
-        return Path("runs") / (settings.dataset.name or name or "dataset")
-    path = Path(settings.dataset.path)
-    if not is_url(settings.dataset.path):
-        path = listing.expand(settings.dataset.path)
-    fixed = next((p for p in (path, *path.parents) if not set(p.name) & set("*?[")), path)
-    name = fixed.resolve().name if fixed.is_dir() else fixed.stem
-    return Path("runs") / (settings.dataset.name or name or "dataset")
-
-
-def _asked(settings: AnnotateCommand) -> dict[str, Any]:
-    """What decides the records: where it runs and how it is batched do not."""
-    return {
-        "version": versions.program(),
-        "kind": _kind(settings),
-        "ground": settings.grounder.deciding() | deciding(settings.ground),
-        "segment": settings.segmenter.deciding() | deciding(settings.segment),
-        "track": deciding(settings.track),
-        "decode": deciding(settings.decode),
-        "video": deciding(settings.video),
-    }

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import platform
+import shlex
+import sys
 from pathlib import Path
 
 from annotate.data.printable import printable
+from annotate.record import versions
 from annotate.runner.terminal import HOUSES
 
 
@@ -36,3 +40,12 @@ def write_to(path: Path) -> None:
         house.addHandler(handler)
         house.setLevel(logging.INFO)
         house.propagate = False
+
+
+def command() -> str:
+    """What runs here: the command line, and the versions and the machine it runs with."""
+    libraries = ", ".join(f"{name} {version}" for name, version in versions.libraries().items())
+    return (
+        f"{shlex.join(sys.argv)} | annotate {versions.program()}, "
+        f"Python {platform.python_version()}, {platform.platform()}, {libraries}"
+    )

@@ -6,12 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from annotate.data.printable import printable
-from annotate.record.counts import Counts
-from annotate.runner.gates import Gate
 from annotate.store import atomic
+
+if TYPE_CHECKING:
+    from annotate.record.counts import Counts
+    from annotate.runner.gates import Gate
+
+LISTED_CLASSES = 20  # on a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,16 @@ class Summary:
     version: str
     models: Mapping[str, Any]
     libraries: Mapping[str, Sequence[str]]  # versions that made the records, the last one last
-    items: Mapping[str, int]  # found, done now, done before
+    items: Mapping[str, int]  # found, done now, done before; frames done now
     changes: Mapping[str, Any]  # of the dataset since the last run, and what was retried
     left_out: Mapping[str, int]  # files in the dataset that are no items, by kind
     scaled: Mapping[str, int]  # pictures of more than 8 bits, done now, by how they were scaled
     notes: Sequence[str]  # of the dataset, for people, a line each
     counts: Counts | None  # None where the run has not come to its end
     seconds: Mapping[str, float]
+    peak_memory_mb: Mapping[str, int]  # of this process: RAM, and GPU memory where there is one
+    look_at: str = ""  # a picture of what was found, where one was drawn now
+    advice: Sequence[str] = ()  # where exports have nothing of a class, a line each
     gates: Sequence[Gate] = field(default=())
     exports: Sequence[Mapping[str, Any]] = field(default=())
     error: str = ""  # why it stopped
@@ -87,14 +94,18 @@ def table(summary: Summary) -> str:
     """The summary of a run that came to its end, for a terminal."""
     counts, items, changes = summary.counts, summary.items, summary.changes
     assert counts is not None
-    width = max([len("class"), *(len(name) for name in counts.kept)])
+    shown = sorted(counts.kept, key=lambda name: -counts.kept[name])[:LISTED_CLASSES]
+    rows = [(name, counts.kept[name], counts.recorded[name]) for name in counts.kept]
+    rows = [row for row in rows if row[0] in shown]
+    if more := len(counts.kept) - len(rows):
+        rest = sum(n for name, n in counts.kept.items() if name not in shown)
+        held = sum(n for name, n in counts.recorded.items() if name not in shown)
+        rows.append((f"{more:,} more, in summary.json", rest, held))
+    rows.append(("total", sum(counts.kept.values()), sum(counts.recorded.values())))
+    width = max(len("class"), *(len(name) for name, _, _ in rows))
     lines = [
         f"{'class':<{width}}  {'kept':>8}  {'recorded':>8}",
-        *(
-            f"{name:<{width}}  {counts.kept[name]:>8}  {counts.recorded[name]:>8}"
-            for name in counts.kept
-        ),
-        f"{'total':<{width}}  {sum(counts.kept.values()):>8}  {sum(counts.recorded.values()):>8}",
+        *(f"{name:<{width}}  {kept:>8}  {recorded:>8}" for name, kept, recorded in rows),
         "",
         f"items: {counts.ok} ok, {counts.failed} failed ({items['new']} done now, "
         f"{items['before']} before); {counts.frames} frames",
@@ -111,15 +122,19 @@ def table(summary: Summary) -> str:
     if counts.failed > len(counts.failures):
         lines.append(f"  ... and {counts.failed - len(counts.failures)} more, in the records")
     if items["new"] and summary.seconds.get("annotate"):
-        rate = items["new"] / summary.seconds["annotate"]
+        rate = items["frames"] / summary.seconds["annotate"]
         stages = ", ".join(f"{k} {v:.1f} s" for k, v in summary.seconds.items())
-        lines.append(f"rate: {rate:.1f} items/s ({stages})")
+        lines.append(f"rate: {rate:.1f} frames/s ({stages})")
     lines += [f"export: {exported(export)}" for export in summary.exports]
     lines += [
         f"gate failed: {g.name} is {g.value:g}, the limit is {g.limit:g}"
         for g in summary.gates
         if not g.passed
     ]
+    lines += summary.advice
+    if summary.look_at:
+        lines.append(f"look at: {summary.look_at}")
+    lines.append(f"run: {summary.run}")
     return "\n".join(map(printable, lines))
 
 

@@ -35,7 +35,10 @@ def complain(text: object) -> None:
 
 
 class _Warnings(logging.Handler):
-    """Warnings, each a line on stderr, whatever stderr is by then."""
+    """Warnings, each a line on stderr, whatever that is by then. Errors are told elsewhere."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -57,10 +57,14 @@ class Step:
     items: int = 0
     frames: int = 0  # annotated
     failed: int = 0  # failed records
+    before: int = 0  # frames of videos that an earlier attempt had made
 
     def __add__(self, other: Step) -> Step:
         return Step(
-            self.items + other.items, self.frames + other.frames, self.failed + other.failed
+            self.items + other.items,
+            self.frames + other.frames,
+            self.failed + other.failed,
+            self.before + other.before,
         )
 
 

@@ -134,6 +134,7 @@ def run_video(
         sealed = unfinished.resume(pipeline.state_classes, pipeline.device)
         if sealed is not None:
             reading.go_back(sealed)
+            on_step(Step(before=reading.following // feed.stride))
         passing = pipeline.video(reading.frames(), after=sealed and sealed["pass"])
         following = reading.following  # index of the frame to be recorded next
 

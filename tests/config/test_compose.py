@@ -203,3 +203,41 @@ def test_brackets_of_a_path_that_is_there_are_part_of_it(tmp_path, monkeypatch):
     argv = ["dataset=[old] {1}", "prompts=[cat,dog]", "models=tiny"]
     asked = typed(compose(argv, "config"), AnnotateCommand)
     assert (asked.dataset.path, asked.prompts) == ("[old] {1}", "[cat,dog]")
+
+
+def test_the_home_folder_is_found_in_every_value(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "photos").mkdir()
+    values = compose(
+        ["dataset=~/photos", "prompts=~/c.txt", "out=~/run", "ground.model=~/it's"], "config"
+    ).values
+    assert values["dataset"]["path"] == str(tmp_path / "photos")
+    assert (values["prompts"], values["out"]) == (str(tmp_path / "c.txt"), str(tmp_path / "run"))
+    assert values["ground"]["model"] == str(tmp_path / "it's")
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("threshold=0,3", "a number has a point: threshold=0.3"),
+        ("hydra.run.dir=x", "hydra.run.dir: no such key"),
+        ("hydra/launcher=joblib", "hydra/launcher: no such key"),
+        ("~ground", "~ground: no key can be taken away"),
+        ("prompts=", "prompts= is empty"),
+        ("dataset=[a,b]", "expected one folder, file, glob, url or name"),
+        ("dataset={a: 1}", "expected one folder, file, glob, url or name"),
+        ("export.split=[a]", "a mapping, such as export.split='{a: 1, b: 2}'"),
+        ("device=gpu", "device=gpu: expected one of auto, cuda, mps, cpu"),
+        ("limit=0", "limit=0: expected >= 1"),
+    ],
+)
+def test_what_is_wrong_names_the_right_form(argument, said):
+    argv = ["prompts=[cat]", *([] if argument.startswith("dataset") else ["dataset=."]), argument]
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        typed(compose(argv, "config"), AnnotateCommand)
+
+
+def test_of_a_key_given_twice_the_last_one_counts(tmp_path):
+    argv = ["dataset=.", "prompts=classes.txt", "prompts=[cat,dog]"]
+    assert compose(argv, "config").values["prompts"] == ["cat", "dog"]
+    assert compose(argv[::-1], "config").values["prompts"] == "classes.txt"

@@ -12,7 +12,7 @@ from annotate import export
 from annotate.discover.listing import discover
 from annotate.errors import ConfigError
 from annotate.record.run_folder import Run
-from annotate.runner import job
+from annotate.runner.plan import run_folder
 from tests.exporters.runs import COCO
 from tests.small_runs import draw_stills, run, settings, still
 
@@ -61,7 +61,7 @@ def test_a_run_resumes_and_exports_as_one_of_a_folder(named, tmp_path):
 
 def test_a_run_folder_is_called_as_the_dataset_is(named, tmp_path):
     asked = settings(f"{named}/two", tmp_path, "dataset.kind=fiftyone")
-    assert job._run_folder(replace(asked, out=None)) == Path("runs") / f"{named}-two"
+    assert run_folder(replace(asked, out=None)) == Path("runs") / f"{named}-two"
 
 
 def test_what_is_not_there_is_one_line(named):

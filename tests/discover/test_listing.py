@@ -194,7 +194,7 @@ def test_frames_are_counted_as_people_count(tmp_path):
 
 def test_a_folder_without_numbered_images_has_no_frames(tmp_path):
     touch(tmp_path, "cover.jpg")
-    with pytest.raises(ConfigError, match="looked for frames"):
+    with pytest.raises(ConfigError, match="no folder of numbered images in it"):
         discover(str(tmp_path), kind="frames")
 
 

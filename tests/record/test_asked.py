@@ -132,7 +132,7 @@ def test_good_records_are_kept_where_new_ones_failed(stills, tmp_path):
 def test_a_shard_does_not_set_aside_what_others_made(stills, tmp_path):
     run(stills, tmp_path / "run")
     before = tree(tmp_path / "run", "records")
-    with pytest.raises(ConfigError, match="records of all shards would go"):
+    with pytest.raises(ConfigError, match="shard=1/2: records of all items would go"):
         run(stills, tmp_path / "run", "ground.floor=0.2", "on_change=redo", "shard=1/2")
     assert tree(tmp_path / "run", "records") == before
 

@@ -1,14 +1,28 @@
 """Ctrl-C and the signals of a system that wants its machine back."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from annotate.runner import worker
 from tests.small_runs import run
+
+# What the installed command does, with a line from where it is under way.
+MAIN = (
+    "import annotate.__main__ as program, signal\n"
+    "leave = signal.signal\n"
+    "def told(number, handler):\n"
+    "    before = leave(number, handler)\n"
+    "    if handler is program._leave: print('at main', flush=True)\n"
+    "    return before\n"
+    "signal.signal = told\n"
+    "program.main()"
+)
 
 
 def test_an_interruption_is_in_the_summary(stills, tmp_path, monkeypatch):
@@ -53,3 +67,23 @@ def test_a_signal_ends_a_process_that_is_deep_in_foreign_code(number, tmp_path):
     assert process.returncode == 130
     assert out == "last words\n"
     assert err.strip() == "interrupted; the same command continues from here"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there, signals end a process in another way")
+@pytest.mark.parametrize("after_s", [0.1, 0.3, 0.7, 1.5])
+def test_from_the_first_moment_on_an_interruption_is_one_line(after_s, tmp_path):
+    """While modules are imported, too, wherever that is by then."""
+    argv = [f"dataset={tmp_path}", "prompts=[car]", "models=tiny", f"out={tmp_path / 'run'}"]
+    (tmp_path / "a.png").write_bytes(b"")
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "at main\n"
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("interrupted") and "Traceback" not in err

@@ -70,7 +70,7 @@ def test_summary_says_what_happened(finished):
     assert (summary["status"], summary["exit_code"]) == ("gate_failed", 3)
     assert summary["counts"]["failed"] == 1
     assert summary["counts"]["failures"][0]["item"] == "broken.jpg"
-    assert summary["items"] == {"found": 9, "new": 9, "before": 0}
+    assert summary["items"] == {"found": 9, "new": 9, "before": 0, "frames": 8}
     assert len(summary["models"]["ground"]["sha256"]) == 64
     assert [e["format"] for e in summary["exports"]] == ["coco", "yolo_seg"]
     assert (finished / "contact_sheet.png").is_file()

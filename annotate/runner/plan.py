@@ -1,0 +1,163 @@
+"""What a command asks for, held against what is there: all that can be wrong before a model loads.
+
+Nothing here takes long to import, so that a slip is told at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from annotate.config.settings import AnnotateCommand, deciding
+from annotate.data.types import ClassList, Item
+from annotate.discover import listing
+from annotate.discover.class_list import load_prompts
+from annotate.discover.dataset import Dataset
+from annotate.errors import ConfigError
+from annotate.ground.base import Grounder
+from annotate.record import versions
+from annotate.runner.exports import Exporter, make_exporters, say_what_no_record_holds
+from annotate.runner.units import Shard, Unit, cut, share, to_do
+from annotate.segment.base import NO_MEMORY, Segmenter
+from annotate.store.remote import allow, is_url
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A command that can be carried out, as far as one can tell without its models."""
+
+    settings: AnnotateCommand
+    classes: ClassList
+    found: Dataset
+    shard: Shard | None
+    exporters: Mapping[str, Exporter]
+
+    @property
+    def units(self) -> list[Unit]:
+        """The work of this command, done or not: of the whole dataset, of a shard, of a sample."""
+        settings = self.settings
+        units = share(cut(self.found.items, settings.runner.part_items), self.shard)
+        if settings.limit is None:
+            return units
+        return to_do(units, {item.name for item in sample(self.found.items, settings.limit)})
+
+    @property
+    def notes(self) -> list[str]:
+        """What was found beside the items, or is likely to be a slip, a line each."""
+        is_demo = self.settings.dataset.kind == "demo"
+        notes = [str(self.found.left_out), "" if is_demo else self.found.hint]
+        limit, found = self.settings.limit, len(self.found.items)
+        if limit is not None and limit < found:
+            notes.append(
+                f"limit={limit}: {limit:,} of {found:,} items, spread over the dataset; the same "
+                "command without it goes on from there"
+            )
+        return [note for note in notes if note]
+
+    @property
+    def may_redo(self) -> bool:
+        """Whether records may be made anew in place; ConfigError where some would be lost by it."""
+        settings = self.settings
+        if settings.on_change != "redo":
+            return False
+        for key, value in (("shard", settings.shard), ("limit", settings.limit)):
+            if value is not None:
+                raise ConfigError(
+                    f"on_change=redo with {key}={value}: records of all items would go; say "
+                    f"on_change=new, or begin it once without {key}="
+                )
+        return True
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What decides the records: where it runs and how it is batched do not."""
+        settings = self.settings
+        return {
+            "version": versions.program(),
+            "kind": _kind(settings),
+            "ground": settings.grounder.deciding() | deciding(settings.ground),
+            "segment": settings.segmenter.deciding() | deciding(settings.segment),
+            "track": deciding(settings.track),
+            "decode": deciding(settings.decode),
+            "video": deciding(settings.video),
+        }
+
+    def run_folders(self) -> Iterator[Path | str]:
+        """The run folder, then those beside it that `on_change=new` takes: DIR-2, DIR-3, ..."""
+        first = run_folder(self.settings)
+        yield first
+        for number in count(2):
+            if isinstance(first, Path):
+                yield first.with_name(f"{first.name}-{number}")
+            else:
+                yield f"{first}-{number}"
+
+
+def plan(settings: AnnotateCommand) -> Plan:
+    """Look at everything that a command names. Raises AnnotateError with what is wrong.
+
+    The demo is generated where it is asked for and not there.
+    """
+    allow(settings.store.protocols)
+    shard = Shard.parse(settings.shard) if settings.shard else None
+    exporters = make_exporters(settings)
+    settings.grounder.make(Grounder)
+    segmenter = settings.segmenter.make(Segmenter)
+    for target in (settings.grounder, settings.segmenter):
+        for value in target.arguments.values():
+            is_url(value)  # raises for those that are not opened, before there is a run folder
+    if settings.dataset.kind == "demo":
+        from annotate.synthetic.demo import ensure_demo
+
+        ensure_demo(Path(settings.dataset.path))
+    classes = load_prompts(settings.prompts)
+    say_what_no_record_holds(settings.ground.floor, settings.threshold, classes)
+    found = _found(settings)
+    if settings.gates.truth is not None:
+        from annotate.runner import gates  # which take what computes scores
+
+        gates.check(settings.gates, classes, [item.name for item in found.items])
+    if not segmenter.has_memory and any(item.media == "video" for item in found.items):
+        raise ConfigError(f"segment: {NO_MEMORY}")
+    return Plan(settings, classes, found, shard, exporters)
+
+
+def sample(items: tuple[Item, ...], size: int) -> tuple[Item, ...]:
+    """So many of the items, in their order: spread over all, and the same ones in a larger sample.
+
+    Names alone decide, so that a sample stays the same as a dataset grows, but for new items.
+    """
+    chance = {item.name: hashlib.sha256(item.name.encode()).digest() for item in items}
+    chosen = set(sorted(chance, key=chance.__getitem__)[:size])
+    return tuple(item for item in items if item.name in chosen)
+
+
+def run_folder(settings: AnnotateCommand) -> Path | str:
+    """Where the records go: a path, or the url of one on a store."""
+    if settings.out:
+        on_store = is_url(settings.out)
+        return settings.out.rstrip("/") if on_store else listing.expand(settings.out)
+    if settings.dataset.kind == "fiftyone":  # a dataset, or dataset/view
+        name = re.sub(r"[^\w.-]+", "-", settings.dataset.path).strip(".-")
+        return Path("runs") / (settings.dataset.name or name or "dataset")
+    path = Path(settings.dataset.path)
+    if not is_url(settings.dataset.path):
+        path = listing.expand(settings.dataset.path)
+    fixed = next((p for p in (path, *path.parents) if not set(p.name) & set("*?[")), path)
+    name = fixed.resolve().name if fixed.is_dir() else fixed.stem
+    return Path("runs") / (settings.dataset.name or name or "dataset")
+
+
+def _found(settings: AnnotateCommand) -> Dataset:
+    found = listing.discover(settings.dataset.path, kind=_kind(settings))
+    items = (replace(item, depth=settings.decode.depth) for item in found.items)
+    return replace(found, items=tuple(items))
+
+
+def _kind(settings: AnnotateCommand) -> str:
+    return "auto" if settings.dataset.kind == "demo" else settings.dataset.kind

@@ -26,8 +26,9 @@ from annotate.errors import AnnotateError, ConfigError
 from annotate.ground.base import Grounder
 from annotate.record import lock, replaced, resume, versions
 from annotate.record.asked import ChangedError
-from annotate.record.counts import Counts, count_records
+from annotate.record.counts import count_records
 from annotate.record.run_folder import Run
+from annotate.record.run_summary import Counts, Gate
 from annotate.record.soundness import sound
 from annotate.runner import gates, interrupt, log_file, summary
 from annotate.runner.exports import (
@@ -319,7 +320,7 @@ class _Job:
         new: int,
         *,
         counts: Counts | None,
-        gates: Sequence[gates.Gate] = (),
+        gates: Sequence[Gate] = (),
         exports: Sequence[Mapping[str, Any]] = (),
         error: str = "",
     ) -> summary.Summary:

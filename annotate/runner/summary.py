@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.data.printable import printable
-from annotate.record.counts import Counts
-from annotate.runner.gates import Gate
+from annotate.record.run_summary import Counts, Gate
 from annotate.store import atomic
 
 

@@ -1,5 +1,13 @@
 """The error tree: a bad run stops with one line and exit code 2, a bad item becomes a record."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import annotate
+
 
 class AnnotateError(Exception):
     """Something the user can mend; the message names the value, the place and the way out."""
@@ -15,6 +23,18 @@ class PromptError(AnnotateError):
 
 class MediaError(AnnotateError):
     """One item cannot be read; the run goes on without it."""
+
+
+class PixelsError(MediaError, TypeError):
+    """What was given as a picture is none; the message says how to make one of it."""
+
+
+class BrokenVideoError(MediaError):
+    """A video breaks off; `records` are those of the frames before."""
+
+    def __init__(self, message: str, records: Sequence[annotate.FrameRecord] = ()) -> None:
+        super().__init__(message)
+        self.records = list(records)
 
 
 class WeightsError(AnnotateError):

@@ -40,7 +40,7 @@ LIBRARIES = {
     "transformers": {
         "annotate/models/transformers_checkpoint.py", "annotate/ground/grounding_dino/scorer.py",
     },
-    "supervision": {"annotate/report/overlay.py"},
+    "supervision": {"annotate/report/overlay.py", "annotate/data/types.py"},
     "trackeval": {"annotate/evaluate/tracking.py"},
     "fiftyone": {
         "annotate/store/fiftyone_database.py", "annotate/review/dataset.py",

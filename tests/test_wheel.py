@@ -11,6 +11,7 @@ def test_it_ships_what_it_needs_and_nothing_else(site):
     top = {p.name for p in site.iterdir() if not p.name.endswith(".dist-info")}
     assert top == {"annotate", "exporters"}
     assert (site / "annotate/conf/config.yaml").is_file()
+    assert (site / "annotate/py.typed").is_file(), "so that a user's mypy reads the types"
     size = sum(p.stat().st_size for p in (site / "annotate/models/tiny").rglob("*") if p.is_file())
     assert size < 15 * 2**20
 

@@ -7,14 +7,19 @@ bool (h, w) or COCO compressed RLE of that frame; images are RGB uint8 (h, w, 3)
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from annotate.data import geometry
+from annotate.errors import MediaError
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 Image = npt.NDArray[np.uint8]
 Media = Literal["image", "video"]
@@ -24,6 +29,9 @@ Origin = Literal["detected", "propagated", "backfilled", "repropagated", "review
 """Who made an instance what it is. Records hold no `reviewed`: it is what a person drew or changed,
 `repropagated` what memory carried on from there.
 """
+
+
+_SHOWN_CLASSES = 6  # by repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,11 @@ class ClassList:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def __repr__(self) -> str:
+        more = len(self) - _SHOWN_CLASSES
+        shown = ", ".join(self.names[:_SHOWN_CLASSES])
+        return f"ClassList({shown}{f' and {more:,} more' if more > 0 else ''})"
 
     @property
     def names(self) -> list[str]:
@@ -122,6 +135,10 @@ class Rle:
     counts: str
     size_hw: tuple[int, int]
 
+    def __repr__(self) -> str:
+        height, width = self.size_hw
+        return f"Rle({width}x{height}, {len(self.counts):,} bytes)"
+
     @property
     def coco(self) -> dict[str, Any]:
         """As pycocotools takes it."""
@@ -151,6 +168,18 @@ class Instance:
     margin: float | None = None  # score of this class above the best other one, -1..1
     box_iou: float | None = None  # of the detector's box with that of the mask, 0..1
     vouched: bool = False  # by a person: no threshold applies; never in records
+    # Of the run, by class id; one tuple that all instances share, and no part of what is stored.
+    class_names: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def class_name(self) -> str:
+        """What it is; `class 3` where no class list came with it."""
+        known = 0 <= self.class_id < len(self.class_names)
+        return self.class_names[self.class_id] if known else f"class {self.class_id}"
+
+    def __repr__(self) -> str:
+        track = f", track {self.track_id}" if self.track_id else ""
+        return f"Instance({self.class_name} {self.score:.2f}{track}, {self.area:,} px)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +196,34 @@ class FrameRecord:
     status: Literal["ok", "failed"]
     error: str = ""
     instances: tuple[Instance, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        kind = type(self).__name__
+        if self.status == "failed":
+            return f"{kind}({self.frame_id!r}, failed: {self.error})"
+        counts = Counter(instance.class_name for instance in self.instances)
+        found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no instances"
+        return f"{kind}({self.frame_id!r}, {self.width}x{self.height}, {found})"
+
+    def to_supervision(self) -> sv.Detections:
+        """As supervision's Detections; row i is instance i.
+
+        `xyxy` (n, 4) float32, `mask` (n, h, w) bool, `confidence` (n,), `class_id` (n,),
+        `tracker_id` (n,) of a video, None for a still; `data["class_name"]` (n,). Without instances
+        all are empty. Raises MediaError for a failed record: nothing is known of its picture.
+        """
+        if self.status == "failed":
+            raise MediaError(f"{self.frame_id}: has no detections, it failed: {self.error}")
+        import supervision as sv  # which brings matplotlib
+
+        found = self.instances
+        masks = geometry.decode_masks([i.mask.counts for i in found], (self.height, self.width))
+        track_ids = np.array([i.track_id for i in found], int) if self.media == "video" else None
+        return sv.Detections(
+            xyxy=np.array([i.box_xyxy for i in found], np.float32).reshape(-1, 4),
+            mask=masks,
+            confidence=np.array([i.score for i in found], np.float32),
+            class_id=np.array([i.class_id for i in found], int),
+            tracker_id=track_ids,
+            data={"class_name": np.array([i.class_name for i in found], str)},
+        )

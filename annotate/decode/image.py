@@ -143,6 +143,8 @@ def _reasons(path: Path, max_pixels: int | None) -> Iterator[None]:
         raise MediaError("permission denied") from error
     except MemoryError as error:
         raise MediaError("picture does not fit in memory") from error
+    except UnidentifiedImageError as error:
+        raise MediaError("cannot decode: no picture of a format that is read here") from error
     except Exception as error:
         # Decoders raise what they like (SyntaxError, struct.error, zlib.error, ...) on damaged
         # files; all of it means the same to the run.

@@ -28,6 +28,8 @@ _SPELLED_OUT = 200  # characters of a line, from which it is taken for a text an
 def load_prompts(source: str | Sequence[Any] | Mapping[str, Any] | None) -> ClassList:
     """Read a class list from a .txt or .yaml file, or from an inline list of `name: phrases`.
 
+    Inline it may also be a mapping: from each name to its phrases, to its keys, or to None.
+
     The file may be on a store, as `s3://bucket/classes.txt`.
 
     Text: one class a line, `#` comments, `name: phrase one, phrase two` for synonyms. Raises
@@ -37,6 +39,9 @@ def load_prompts(source: str | Sequence[Any] | Mapping[str, Any] | None) -> Clas
         raise PromptError(
             "prompts is not given: add prompts=classes.txt or prompts='[red car,person]'"
         )
+    if isinstance(source, Mapping):
+        placed = [(f"prompts[{name!r}]", name, said) for name, said in source.items()]
+        return _class_list([(at, _parse_named(n, said, at)) for at, n, said in placed], "prompts")
     if not isinstance(source, str):
         return _class_list(
             [(f"prompts[{i}]", _parse_entry(s, f"prompts[{i}]")) for i, s in enumerate(source)],
@@ -138,6 +143,15 @@ def _parse_entry(entry: Any, at: str) -> ClassSpec:
     if entry is None or isinstance(entry, (list, tuple)):
         raise PromptError(f"{at}: expected a name or a mapping with `name`, not {entry!r}")
     return _parse_line(str(entry), at)
+
+
+def _parse_named(name: Any, said: Any, at: str) -> ClassSpec:
+    """A class of a mapping, of which something is said beside its name."""
+    if not isinstance(said, Mapping):
+        return _spec({"name": name, "phrases": [said] if isinstance(said, str) else said}, at)
+    if "name" in said:
+        raise PromptError(f"{at}: has a `name` inside; the name is {name!r} already")
+    return _parse_entry({"name": name, **said}, at)
 
 
 def _from_yaml_text(text: str, source: str) -> ClassList:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,23 +12,9 @@ import pyarrow.compute as pc
 from annotate.data.selection import Selection, kept_instances
 from annotate.data.types import ClassList
 from annotate.record.run_folder import Run
+from annotate.record.run_summary import Counts
 
 LISTED_FAILURES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What the records of a run hold."""
-
-    ok: int  # items
-    failed: int  # items
-    frames: int  # that exports have: a review may have rejected some
-    annotated: int  # frames with an instance that exports have
-    recorded: dict[str, int]  # instances per class, down to the record floor
-    kept: dict[str, int]  # instances per class that exports have
-    best: dict[str, float]  # the highest score recorded per class, 0 where there is none
-    wrong_size: dict[str, int]  # instances per class that score enough, of an area not asked for
-    failures: list[dict[str, str]]  # item and reason, the first few
 
 
 def count_records(run: Run, threshold: float, items: Collection[str] | None = None) -> Counts:

@@ -164,14 +164,21 @@ def dataset(*folders: Path) -> pads.Dataset:
     return pads.dataset(parts, schema=SCHEMA, format="parquet")
 
 
-def read_frames(frame_ids: Collection[str], *folders: Path) -> list[FrameRecord]:
-    """The records of some frames, ordered by item and frame index; all of them in memory."""
+def read_frames(
+    frame_ids: Collection[str], *folders: Path, names: tuple[str, ...] = ()
+) -> list[FrameRecord]:
+    """The records of some frames, ordered by item and frame index; all of them in memory.
+
+    `names` of classes, by id, are what their instances will say; so in all readers here.
+    """
     wanted = pc.field("frame_id").isin(pa.array(sorted(frame_ids), pa.string()))
     rows = dataset(*folders).to_table(filter=wanted).to_pylist()
-    return sorted(map(_from_row, rows), key=_order)
+    return sorted((_from_row(row, names) for row in rows), key=_order)
 
 
-def read_records(*folders: Path, skip: Set[str] = frozenset()) -> Iterator[FrameRecord]:
+def read_records(
+    *folders: Path, skip: Set[str] = frozenset(), names: tuple[str, ...] = ()
+) -> Iterator[FrameRecord]:
     """All records of these folders but some frames, by item and frame index, a few at a time.
 
     Parts are merged, each opened only when its first row is due: the order depends on the items
@@ -187,7 +194,7 @@ def read_records(*folders: Path, skip: Set[str] = frozenset()) -> Iterator[Frame
     opened = 0
     while heap or opened < len(waiting):
         while opened < len(waiting) and (not heap or waiting[opened][0] <= heap[0][0]):
-            rows = read_part(waiting[opened][1], skip)
+            rows = read_part(waiting[opened][1], skip, names)
             if (record := next(rows, None)) is not None:
                 heapq.heappush(heap, (_order(record), opened, record, rows))
             opened += 1
@@ -244,12 +251,14 @@ def _first_key(path: Path) -> tuple[str, int] | None:
     return None if head is None else (head["item"][0].as_py(), head["frame_index"][0].as_py())
 
 
-def read_part(path: Path, skip: Set[str] = frozenset()) -> Iterator[FrameRecord]:
+def read_part(
+    path: Path, skip: Set[str] = frozenset(), names: tuple[str, ...] = ()
+) -> Iterator[FrameRecord]:
     """The records of one part but some frames, in their order, a few at a time."""
     for batch in batches(path):
         for row in batch.to_pylist():
             if row["frame_id"] not in skip:
-                yield _from_row(row)
+                yield _from_row(row, names)
 
 
 def batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -293,10 +302,13 @@ def _to_row(record: FrameRecord) -> dict[str, Any]:
     return row
 
 
-def _from_row(row: dict[str, Any]) -> FrameRecord:
+def _from_row(row: dict[str, Any], names: tuple[str, ...]) -> FrameRecord:
     size_hw = row["height"], row["width"]
     instances = tuple(
-        Instance(**{**i, "box_xyxy": tuple(i["box_xyxy"]), "mask": Rle(i["mask"], size_hw)})
+        Instance(
+            **{**i, "box_xyxy": tuple(i["box_xyxy"]), "mask": Rle(i["mask"], size_hw)},
+            class_names=names,
+        )
         for i in row.pop("instances") or ()
     )
     return FrameRecord(**row, instances=instances)

@@ -24,6 +24,7 @@ from annotate.errors import ConfigError, FolderInUseError, StorageError
 from annotate.record import parquet, reviews
 from annotate.record.asked import NOT_ASKED_AT_FIRST, ChangedError, deciding, difference
 from annotate.record.lock import one_writer
+from annotate.record.run_summary import RunSummary
 from annotate.store import atomic
 from annotate.store.remote import is_url
 from annotate.store.working_copy import WorkingCopy
@@ -265,14 +266,35 @@ class Run:
             return "/".join(filter(None, (self.working_copy.url.rstrip("/"), place)))
         return str(self.path / place)
 
+    def __repr__(self) -> str:
+        more = "".join(f", {str(other)!r}" for other in self.others)
+        return f"Run({self.shown()!r}{more}, {self.classes!r})"
+
+    @property
+    def summary(self) -> RunSummary:
+        """What the command that made it, the last time it ran, said in `summary.json`.
+
+        Of run folders read together, that of the first. Raises StorageError where there is none:
+        the run is at work, or was cut short, or its shards were not summed up yet.
+        """
+        return RunSummary.read(self.path / "summary.json")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the run came to its end and kept every gate. Raises StorageError if damaged."""
+        return (self.path / "summary.json").is_file() and self.summary.passed
+
     def frames(self) -> Iterator[FrameRecord]:
         """Every record ordered by item and frame index, streamed; masks decode on demand."""
-        records = parquet.read_records(*self.records_dirs, skip=self.damaged)
+        names = tuple(self.classes.names)
+        records = parquet.read_records(*self.records_dirs, skip=self.damaged, names=names)
         return (r for r in records if r.item not in self.hidden) if self.hidden else records
 
     def some_frames(self, frame_ids: Collection[str]) -> list[FrameRecord]:
         """The records of some frames, in the same order; all of them in memory."""
-        found = parquet.read_frames(set(frame_ids) - self.damaged, *self.records_dirs)
+        names = tuple(self.classes.names)
+        wanted = set(frame_ids) - self.damaged
+        found = parquet.read_frames(wanted, *self.records_dirs, names=names)
         return [record for record in found if record.item not in self.hidden]
 
     def decisions(self) -> Decisions:
@@ -312,7 +334,7 @@ class Run:
 def _brought_here(place: Path | str) -> Path:
     """A run folder on this machine; of one on a store, a copy as it is now."""
     if not is_url(place):
-        return Path(place)
+        return Path(place).expanduser()
     working_copy = WorkingCopy(place)
     try:
         with one_writer(working_copy.path):

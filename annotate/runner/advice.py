@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from annotate.config.settings import AnnotateCommand
 from annotate.data.types import ClassList
 from annotate.models.hub import EMBEDDED
-from annotate.record.counts import Counts
+from annotate.record.run_summary import Counts
 
 NAMED = 5  # classes by name, in a message
 TINY = (

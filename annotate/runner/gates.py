@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from annotate.evaluate import evaluation
 from annotate.evaluate.detection import compare, in_common
 from annotate.evaluate.truth import Truth, read_truth
 from annotate.record.run_folder import Run
+from annotate.record.run_summary import Gate
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +40,6 @@ def check(limits: GateSettings, classes: ClassList, items: Collection[str] | Non
             f"gates.truth={limits.truth}: has no frame of the dataset; its frames have names such "
             f"as {some}, the dataset's are as {shown(next(iter(items), 'none'))}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """A limit, and what the run came to."""
-
-    name: str
-    value: float
-    limit: float
-    passed: bool
 
 
 def counted(limits: GateSettings, *, failed: int, annotated: int, frames: int) -> Iterator[Gate]:

@@ -18,8 +18,9 @@ from annotate.errors import AnnotateError, one_line
 from annotate.ground.base import Grounder
 from annotate.record import lock, replaced, resume, versions
 from annotate.record.asked import ChangedError
-from annotate.record.counts import Counts, count_records
+from annotate.record.counts import count_records
 from annotate.record.run_folder import Run
+from annotate.record.run_summary import Counts, Gate
 from annotate.record.soundness import sound
 from annotate.runner import gates, interrupt, log_file, peak_memory, summary
 from annotate.runner.advice import advice
@@ -302,7 +303,7 @@ class _Job:
         new: int,
         *,
         counts: Counts | None,
-        gates: Sequence[gates.Gate] = (),
+        gates: Sequence[Gate] = (),
         exports: Sequence[Mapping[str, Any]] = (),
         error: str = "",
     ) -> summary.Summary:

@@ -19,6 +19,7 @@ from annotate.segment.base import NO_MEMORY, Segmenter
 from annotate.segment.finishing import Masker, cut_masks
 from annotate.segment.video import VideoSegmenter
 from annotate.track import settling
+from annotate.track.endless import EndlessSettling
 from annotate.track.sightings import TrackedFrame
 from annotate.track.tracker import STATE_CLASSES, VideoTracker
 
@@ -78,6 +79,18 @@ class Pipeline:
             tracker.restore(after["tracker"], source)
         return VideoPass(tracker, source, self._segment)
 
+    def stream(self, frames: Iterable[Frame]) -> Iterator[FrameRecord]:
+        """Records of a video that may have no end, while its frames come in; see VideoPass.so_far.
+
+        A record comes at most 2 * `every` frames after its frame was read. Raises ConfigError where
+        the segmenter has no memory.
+        """
+        if self._video is None:
+            raise ConfigError(NO_MEMORY)
+        # Key frames do not wait for each other, as those of `video` do to share a pass.
+        tracker = VideoTracker(self._video, self._detector, self._track, every=self._every, batch=1)
+        return VideoPass(tracker, frames, self._segment).so_far()
+
     @property
     def device(self) -> torch.device:
         """Where memories are kept."""
@@ -124,6 +137,16 @@ class VideoPass:
     def settled(self, provisional: Iterable[FrameRecord]) -> Iterator[FrameRecord]:
         """The final records, from all the provisional ones, given again."""
         yield from settling.settle(provisional, self._tracker.kept())
+
+    def so_far(self) -> Iterator[FrameRecord]:
+        """A record per frame, in order, settled by what is known when it is handed out.
+
+        Memory stays flat, however many frames there are: tracks that are over are forgotten.
+        """
+        endless = EndlessSettling()
+        records = self.provisional(at_rest=lambda: endless.let_go(self._tracker.let_go()))
+        for moment, record in enumerate(records):
+            yield endless.settle(record, moment, self._tracker.kept())
 
     def _instances(self, tracked: TrackedFrame) -> Iterator[Instance]:
         sightings = list(tracked.sightings.values())

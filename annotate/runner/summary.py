@@ -6,14 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from annotate.data.printable import printable
+from annotate.record.run_summary import Counts, Gate
 from annotate.store import atomic
-
-if TYPE_CHECKING:
-    from annotate.record.counts import Counts
-    from annotate.runner.gates import Gate
 
 LISTED_CLASSES = 20  # on a terminal
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +123,22 @@ class LiveTracks:
             self.end(track_id)
         for track in list(self.weak.values()):
             self._end_weak(track)
+
+    def let_go(self, in_sight: Set[int]) -> None:
+        """Forget tracks that are over, but for those in sight and what these are merged into.
+
+        What a track that lives on remembers of others, and of its own past, goes with them.
+        """
+        left = self.alive.keys() | self.weak.keys()
+        for track_id in in_sight & self.born.keys():
+            chain: int | None = track_id
+            while chain in self.born and chain not in left:
+                left.add(chain)
+                chain = self.born[chain].merged_into
+        self.born = {i: track for i, track in self.born.items() if i in left}
+        for track in self.born.values():
+            track.beside &= left
+            track.hidden = track.hidden[-1:]  # the others are over for longer than a frame is held
 
     def remember(
         self, embedding: Embedding, ids: Sequence[int], said: Prediction

@@ -45,10 +45,12 @@ def verdicts(kept: Mapping[int, Track]) -> dict[int, Verdict]:
     """What the roots came to, numbered in the order of their births, weak ones after the others."""
     standing = [kept[i] for i in sorted(set(roots(kept).values()))]
     standing.sort(key=lambda track: track.weak)
-    return {
-        track.track_id: Verdict(number, track.class_id, track.phrase, track.score)
-        for number, track in enumerate(standing, start=1)
-    }
+    return {track.track_id: verdict(track, n) for n, track in enumerate(standing, start=1)}
+
+
+def verdict(track: Track, number: int) -> Verdict:
+    """What an object came to by now, which is called `number` in the records."""
+    return Verdict(number, track.class_id, track.phrase, track.score)
 
 
 def hidden(track: Track, moment: int) -> bool:
@@ -81,13 +83,22 @@ def settle(provisional: Iterable[FrameRecord], kept: Mapping[int, Track]) -> Ite
     """The final records of a video, from all its provisional ones in their order."""
     root_of, said = roots(kept), verdicts(kept)
     for moment, record in enumerate(provisional):
-        chosen = one_each(record.instances, moment, kept, root_of)
-        instances = [
-            _final(_filled_back(instance, kept, root), said[root], record.frame_id)
-            for root, instance in chosen.items()
-        ]
-        instances.sort(key=lambda instance: instance.track_id)
-        yield replace(record, instances=tuple(instances))
+        yield final(record, one_each(record.instances, moment, kept, root_of), said, kept)
+
+
+def final(
+    record: FrameRecord,
+    chosen: Mapping[int, Instance],
+    said: Mapping[int, Verdict],
+    kept: Mapping[int, Track],
+) -> FrameRecord:
+    """A record with the instance chosen of each root, as the verdict on it says."""
+    instances = [
+        _final(_filled_back(instance, kept, root), said[root], record.frame_id)
+        for root, instance in chosen.items()
+    ]
+    instances.sort(key=lambda instance: instance.track_id)
+    return replace(record, instances=tuple(instances))
 
 
 def _filled_back(instance: Instance, kept: Mapping[int, Track], root: int) -> Instance:

@@ -7,7 +7,7 @@ can change them any more, which is when the key frame after them is done: that b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice, pairwise
 from typing import Any
 
@@ -87,6 +87,14 @@ class VideoTracker:
         kept = {i for i, track in born.items() if keep(track, rules)}
         kept |= {i for i, track in born.items() if track.weak and track.merged_into in kept}
         return {i: born[i] for i in sorted(kept)}
+
+    def let_go(self) -> Collection[int]:
+        """Forget tracks that are over and in no frame still held; the ids of those left.
+
+        For a video without end: after this, `kept` knows of no others.
+        """
+        self._live.let_go({i for held in self._held for i in held.sightings})
+        return self._live.born.keys()
 
     def state(self) -> dict[str, Any]:
         """All that a tracker needs to go on from here; see `at_rest`."""

@@ -30,6 +30,40 @@ def test_inline_list():
     assert classes.classes[1].phrases == ("man", "woman")
 
 
+def test_an_inline_mapping_keeps_what_it_says_of_each_name():
+    classes = load_prompts(
+        {
+            "car": ["car", "red car, shiny"],
+            "person": None,
+            "dog": {"phrases": ["dog", "puppy"], "threshold": 0.4},
+            "stop": "stop sign",
+        }
+    ).classes
+    assert [(c.name, c.phrases) for c in classes] == [
+        ("car", ("car", "red car, shiny")),
+        ("person", ("person",)),
+        ("dog", ("dog", "puppy")),
+        ("stop", ("stop sign",)),
+    ]
+    assert classes[2].threshold == 0.4
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ({"car": {"phrase": ["car"]}}, r"prompts\['car'\]: unknown key 'phrase'.*phrases\?"),
+        ({"car": {"name": "truck"}}, r"prompts\['car'\]: has a `name` inside; the name is 'car'"),
+        ({"car": 5}, r"prompts\['car'\]: phrases=5; expected a list of texts"),
+        ({"car": {"threshold": 2}}, r"prompts\['car'\]: threshold=2; expected a number 0..1"),
+        ({"": None}, r"prompts\[''\]: class name is empty"),
+        ({}, "prompts: no class in it"),
+    ],
+)
+def test_errors_of_a_mapping_name_the_class(source, says):
+    with pytest.raises(PromptError, match=says):
+        load_prompts(source)
+
+
 def test_yaml_file_and_round_trip(tmp_path):
     source = write(
         tmp_path,

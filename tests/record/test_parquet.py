@@ -47,7 +47,7 @@ def test_parts_are_opened_only_when_due(tmp_path, monkeypatch):
     opened = []
     whole = parquet.read_part
     monkeypatch.setattr(
-        parquet, "read_part", lambda path, skip: opened.append(path.name) or whole(path, skip)
+        parquet, "read_part", lambda path, *more: opened.append(path.name) or whole(path, *more)
     )
     reading = parquet.read_records(tmp_path)
     next(reading)

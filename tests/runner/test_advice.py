@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from annotate.data.types import ClassList, ClassSpec
-from annotate.record.counts import Counts
+from annotate.record.run_summary import Counts
 from annotate.runner.advice import TINY, advice
 from tests.small_runs import draw_stills, run, settings
 

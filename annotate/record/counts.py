@@ -59,10 +59,10 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
         class_ids = flat.field("class_id").to_numpy(zero_copy_only=False)
         recorded += np.bincount(class_ids, minlength=len(names))
         if not decisions:
-            counting = _counting(flat, class_ids, run.classes, threshold)
+            counted = counting(flat, class_ids, run.classes, threshold)
             frame_of = pc.list_parent_indices(batch["instances"]).to_numpy(zero_copy_only=False)
-            annotated += len(np.unique(frame_of[counting]))
-            kept += np.bincount(class_ids[counting], minlength=len(names))
+            annotated += len(np.unique(frame_of[counted]))
+            kept += np.bincount(class_ids[counted], minlength=len(names))
     if decisions:
         frames = 0
         selection = Selection(decisions, run.classes)
@@ -85,10 +85,10 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
     )
 
 
-def _counting(
+def counting(
     instances: pa.Array, class_ids: npt.NDArray[np.int32], classes: ClassList, threshold: float
 ) -> npt.NDArray[np.bool_]:
-    """As `kept_instances`, on columns."""
+    """Which instances count (n,): as `kept_instances`, on columns."""
     specs = classes.classes
     limits = np.array(classes.thresholds(threshold), np.float32)
     smallest = np.array([max(1.0, spec.min_area or 0) for spec in specs])
@@ -96,9 +96,9 @@ def _counting(
     scores, areas = (
         instances.field(name).to_numpy(zero_copy_only=False) for name in ("score", "area")
     )
-    counting: npt.NDArray[np.bool_] = (
+    counted: npt.NDArray[np.bool_] = (
         (scores >= limits[class_ids])
         & (areas >= smallest[class_ids])
         & (areas <= largest[class_ids])
     )
-    return counting
+    return counted

@@ -66,7 +66,10 @@ def write_contact_sheet(run: Run, path: Path, *, threshold: float, tiles: int) -
     chosen = survey.choose()
     while due := [c for c in chosen if c.frame_id not in drawn]:
         drawn |= _draw(run, due, threshold)
-        gone |= {c.item for c in due if c.frame_id not in drawn}
+        # Of a video that is torn, the frames before are there.
+        readable = {tile.name for tile in drawn.values()}
+        lost = [c for c in due if c.frame_id not in drawn]
+        gone |= {c.frame_id if c.item in readable else c.item for c in lost}
         chosen = survey.choose(gone)
     shown = [drawn[c.frame_id] for c in chosen]
     if not shown:
@@ -121,7 +124,9 @@ def _pictures(
         try:
             with at_hand(run.source(item, media)) as source:
                 for image, record in decoded(source, iter(shown)):
-                    yield image, record, candidates[record.frame_id]
+                    yield image, record, candidates.pop(record.frame_id)
+                if candidates:
+                    raise MediaError(f"it ends before {next(iter(candidates))}")
         except MediaError as error:
             log.warning("%s: not on the contact sheet: %s", item, error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,7 @@ def _fonts_here() -> Iterator[Path]:
     return map(Path, sorted(font_manager.findSystemFonts()))
 
 
+@cache
 def _characters(path: Path) -> set[int]:
     try:
         with TTFont(path, fontNumber=0, lazy=True) as font:

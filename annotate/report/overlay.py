@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import supervision as sv
+from PIL import Image as PilImage
 from PIL import ImageFont
 
+from annotate.data import geometry
 from annotate.data.types import ClassList, Image, Instance
 from annotate.report.colours import class_colours as class_colours
 from annotate.report.colours import spread_hue, text_on
@@ -23,6 +25,8 @@ TRACK_COLOURS: Final = 233  # after so many tracks, colours come again
 OPACITY: Final = 0.25  # of what fills a mask: what is below must be seen
 CROWDED: Final = 0.25  # of a picture; labels that would cover more are written smaller
 LEAST_FONT_PX: Final = 9
+
+Mask = npt.NDArray[np.bool_]
 
 
 class Overlay:
@@ -37,7 +41,6 @@ class Overlay:
         self._palette = sv.ColorPalette([sv.Color.from_hex(c) for c in colours])
         self._text_palette = sv.ColorPalette([sv.Color.from_hex(text_on(c)) for c in colours])
         self._font = str(font_for([*self._names, "#<."]))
-        self._fill = sv.MaskAnnotator(color=self._palette, opacity=OPACITY)
 
     def draw(
         self,
@@ -58,19 +61,11 @@ class Overlay:
         if not instances:
             return image.copy()
         seen = self._seen(image, instances, below or {})
-        canvas = np.ascontiguousarray(image[..., ::-1])  # supervision draws on BGR
-        filled = ~(seen.small | seen.dashed)
-        if filled.any():
-            shown = sv.Detections(xyxy=seen.boxes[filled], mask=seen.masks[filled])
-            canvas = self._fill.annotate(canvas, shown, custom_color_lookup=seen.colours[filled])
         labels = _Labels(self._font, seen, layout or LabelLayout())
-        ink = _Ink(seen)
-        ink.outline_masks()
-        ink.draw_boxes()
-        ink.draw_leaders(labels.boxes)
-        ink.put_on(canvas, self._palette)
-        canvas = labels.write_on(canvas, self._palette, self._text_palette)
-        return np.ascontiguousarray(canvas[..., ::-1])
+        colours = np.array([self._palette.by_idx(c).as_rgb() for c in seen.colours], np.uint8)
+        canvas = _painted(image, _fill(seen), colours, OPACITY)
+        canvas = _painted(canvas, _lines(seen, labels.boxes), colours)
+        return labels.written_on(canvas, self._palette, self._text_palette)
 
     def tile(
         self,
@@ -102,19 +97,11 @@ class Overlay:
     ) -> _Seen:
         """The instances in the pixels of the image, which may be larger or smaller than theirs."""
         h, w = image.shape[:2]
-        frame_hw = instances[0].mask.size_hw
-        boxes = np.array([i.box_xyxy for i in instances], np.float64)
-        masks = sv.CompactMask.from_coco_rle(
-            [{"size": frame_hw, "counts": i.mask.counts} for i in instances],
-            np.hstack([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:]) - 1]),
-            frame_hw,
-        ).resize((h, w))
-        boxes *= np.tile([w / frame_hw[1], h / frame_hw[0]], 2)
-        boxes = np.hstack([np.floor(boxes[:, :2] + 0.01), np.ceil(boxes[:, 2:] - 0.01)])
+        shown = [_scaled_mask(instance, (h, w)) for instance in instances]
         return _Seen(
             size_hw=(h, w),
-            boxes=np.clip(boxes, 0, [w, h, w, h]).astype(np.int64),
-            masks=masks,
+            boxes=np.array([box for box, _ in shown], np.int64),
+            masks=[mask for _, mask in shown],
             colours=np.array([self._colour(i) for i in instances]),
             labels=[self._label(i, below.get(i.instance_id)) for i in instances],
             tracks=[i.track_id for i in instances],
@@ -151,18 +138,22 @@ class _Seen:
     """What is drawn, in the pixels of the picture; row i of every field is one instance."""
 
     size_hw: tuple[int, int]
-    boxes: npt.NDArray[np.int64]  # (n, 4) xyxy, half-open
-    masks: sv.CompactMask
+    boxes: npt.NDArray[np.int64]  # (n, 4) xyxy, half-open, inside the picture
+    masks: Sequence[Mask]  # each as large as its box
     colours: npt.NDArray[np.int64]  # (n,), places in the palette
     labels: Sequence[str]
     tracks: Sequence[int]
     dashed: npt.NDArray[np.bool_]  # (n,)
 
     @property
+    def sides(self) -> npt.NDArray[np.int64]:
+        """The longer side of each (n,)."""
+        return np.asarray(np.max(self.boxes[:, 2:] - self.boxes[:, :2], axis=1))
+
+    @property
     def small(self) -> npt.NDArray[np.bool_]:
         """Which objects lines and labels would hide (n,)."""
-        sides = np.max(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)
-        return np.asarray(sides < 2 * font_px(self.size_hw))
+        return np.asarray(self.sides < 1.5 * font_px(self.size_hw))
 
     @property
     def framed(self) -> npt.NDArray[np.int64]:
@@ -172,65 +163,96 @@ class _Seen:
         h, w = self.size_hw
         return np.asarray(np.clip(self.boxes + margins, 0, [w, h, w, h]), np.int64)
 
-    def mask(self, n: int) -> tuple[npt.NDArray[np.bool_], int, int]:
-        """A mask around its object, with the left and top of where that is."""
-        left, top = self.masks.offsets[n].tolist()
-        return self.masks.crop(n), left, top
-
     def largest_first(self) -> list[int]:
         areas = np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)
         return [int(n) for n in np.argsort(-areas, kind="stable")]
 
 
-class _Ink:
-    """Lines: for each pixel the instance whose colour it takes, put on the picture at once."""
+def _scaled_mask(instance: Instance, size_hw: tuple[int, int]) -> tuple[list[int], Mask]:
+    """An instance's box and the mask in it, where its frame has this size."""
+    frame_hw = instance.mask.size_hw
+    limits = np.array([frame_hw[1], frame_hw[0]] * 2)
+    box = np.array(instance.box_xyxy, np.float64)
+    box = np.clip([*np.floor(box[:2]), *np.ceil(box[2:])], 0, limits).astype(np.int64)
+    mask = geometry.decode_crop(instance.mask.counts, frame_hw, box.tolist())
+    if frame_hw == size_hw:
+        return box.tolist(), mask
+    at = box * np.tile([size_hw[1] / frame_hw[1], size_hw[0] / frame_hw[0]], 2)
+    x0, y0 = (int(v) for v in np.floor(at[:2] + 0.01))
+    x1, y1 = (max(int(v), low + 1) for v, low in zip(np.ceil(at[2:] - 0.01), (x0, y0), strict=True))
+    if not mask.size:
+        return [x0, y0, x0, y0], mask
+    method = cv2.INTER_AREA if size_hw[0] < frame_hw[0] else cv2.INTER_LINEAR
+    share = cv2.resize(mask.astype(np.float32), (x1 - x0, y1 - y0), interpolation=method)
+    return [x0, y0, x1, y1], np.asarray(share >= 0.5)
 
-    def __init__(self, seen: _Seen) -> None:
-        self._seen = seen
-        self._line = line_px(seen.size_hw)
-        self._of = np.zeros(seen.size_hw, np.int32)  # 1 + instance; 0: nothing
 
-    def outline_masks(self) -> None:
-        """A line around each mask and in its holes, on which the mask of no smaller one lies."""
-        for n in self._seen.largest_first():
-            if self._seen.small[n] or self._seen.dashed[n]:
-                continue
-            mask, left, top = self._seen.mask(n)
-            pad = min(self._line, left), min(self._line, top)  # so much of the picture is around
-            right, bottom = left + mask.shape[1] + self._line, top + mask.shape[0] + self._line
-            around = self._of[top - pad[1] : bottom, left - pad[0] : right]
-            h, w = around.shape
-            padded = np.zeros((h, w), bool)
-            padded[pad[1] : pad[1] + mask.shape[0], pad[0] : pad[0] + mask.shape[1]] = mask
-            around[padded] = 0
-            around[_ring(padded, self._line)] = n + 1
+def _fill(seen: _Seen) -> npt.NDArray[np.int32]:
+    """For each pixel 1 + the smallest instance whose mask has it; 0: none.
 
-    def draw_boxes(self) -> None:
-        line = self._line
-        for n in self._seen.largest_first():
-            x0, y0, x1, y1 = self._seen.framed[n].tolist()
-            framed = self._of[y0:y1, x0:x1]
-            edges = np.ones(framed.shape, bool)
-            edges[line:-line, line:-line] = False
-            if self._seen.dashed[n]:
-                along = np.add.outer(np.arange(y1 - y0), np.arange(x1 - x0))
-                edges &= along // (4 * line) % 2 == 0
-            framed[edges] = n + 1
+    What is small is left as it is, and so is what is only a candidate.
+    """
+    instance_of = np.zeros(seen.size_hw, np.int32)
+    for n in seen.largest_first():
+        if not (seen.small[n] or seen.dashed[n]):
+            x0, y0, x1, y1 = seen.boxes[n]
+            instance_of[y0:y1, x0:x1][seen.masks[n]] = n + 1
+    return instance_of
 
-    def draw_leaders(self, labels: npt.NDArray[np.int64]) -> None:
-        """A thin line from each label that is away from its object."""
-        for n, (label, box) in enumerate(zip(labels.tolist(), self._seen.framed, strict=True)):
-            if (line := leader(label, box.tolist())) is not None:
-                cv2.line(self._of, line[:2], line[2:], n + 1, max(1, self._line // 2))
 
-    def put_on(self, canvas: Image, palette: sv.ColorPalette) -> None:
-        """Colour the lines, except where a small object is."""
-        for n in np.flatnonzero(self._seen.small).tolist():
-            mask, left, top = self._seen.mask(n)
-            self._of[top : top + mask.shape[0], left : left + mask.shape[1]][mask] = 0
-        colours = np.array([palette.by_idx(c).as_bgr() for c in self._seen.colours], np.uint8)
-        drawn = self._of > 0
-        canvas[drawn] = colours[self._of[drawn] - 1]
+def _lines(seen: _Seen, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """For each pixel 1 + the instance whose line lies there; none lies on a small object."""
+    line, instance_of = line_px(seen.size_hw), np.zeros(seen.size_hw, np.int32)
+    order = seen.largest_first()
+    for n in order:
+        if seen.sides[n] >= font_px(seen.size_hw) and not seen.dashed[n]:
+            _outline(instance_of, seen.boxes[n], seen.masks[n], line, n + 1)
+    for n in order:
+        x0, y0, x1, y1 = seen.framed[n]
+        edges = np.ones((y1 - y0, x1 - x0), bool)
+        edges[line:-line, line:-line] = False
+        if seen.dashed[n]:
+            along = np.add.outer(np.arange(y1 - y0), np.arange(x1 - x0))
+            edges &= along // (4 * line) % 2 == 0
+        instance_of[y0:y1, x0:x1][edges] = n + 1
+    for n, (label, box) in enumerate(zip(labels.tolist(), seen.framed.tolist(), strict=True)):
+        if (way := leader(label, box)) is not None:
+            cv2.line(instance_of, way[:2], way[2:], n + 1, max(1, line // 2))
+    for n in (n for n in order if seen.small[n]):
+        x0, y0, x1, y1 = seen.boxes[n]
+        instance_of[y0:y1, x0:x1][seen.masks[n]] = 0
+    return instance_of
+
+
+def _outline(
+    instance_of: npt.NDArray[np.int32],
+    box: npt.NDArray[np.int64],
+    mask: Mask,
+    line: int,
+    value: int,
+) -> None:
+    """A line around a mask and in its holes, over what lies there, and nothing on the mask."""
+    x0, y0 = (max(0, int(v) - line) for v in box[:2])
+    around = instance_of[y0 : box[3] + line, x0 : box[2] + line]
+    padded = np.zeros(around.shape, bool)
+    padded[box[1] - y0 : box[3] - y0, box[0] - x0 : box[2] - x0] = mask
+    around[padded] = 0
+    around[_ring(padded, line)] = value
+
+
+def _painted(
+    image: Image,
+    instance_of: npt.NDArray[np.int32],
+    colours: npt.NDArray[np.uint8],
+    opacity: float = 1.0,
+) -> Image:
+    """The image with the colours (n, 3) of the instances where they are."""
+    canvas = image.copy()
+    there = instance_of > 0
+    canvas[there] = colours[instance_of[there] - 1]
+    if opacity < 1:
+        canvas = np.asarray(cv2.addWeighted(canvas, opacity, image, 1 - opacity, 0), np.uint8)
+    return canvas
 
 
 class _Labels:
@@ -257,7 +279,7 @@ class _Labels:
         sizes = np.stack([x1 - x0, y1 - y0], axis=1) + 2 * self._padding
         self._sizes = np.minimum(sizes.astype(np.int64) // 2 * 2 + 1, [w, h])
 
-    def write_on(
+    def written_on(
         self, canvas: Image, palette: sv.ColorPalette, text_palette: sv.ColorPalette
     ) -> Image:
         writer = sv.RichLabelAnnotator(
@@ -269,10 +291,13 @@ class _Labels:
             text_position=sv.Position.CENTER,
         )
         where = sv.Detections(xyxy=self.boxes.astype(np.float64))
-        written: Image = writer.annotate(
-            canvas, where, labels=self._texts, custom_color_lookup=self._seen.colours
+        written = writer.annotate(
+            PilImage.fromarray(canvas),
+            where,
+            labels=self._texts,
+            custom_color_lookup=self._seen.colours,
         )
-        return written
+        return np.array(written, np.uint8)
 
 
 @lru_cache(maxsize=32)
@@ -280,7 +305,7 @@ def _font(path: str, px: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, px)
 
 
-def _ring(mask: npt.NDArray[np.bool_], line: int) -> npt.NDArray[np.bool_]:
+def _ring(mask: Mask, line: int) -> Mask:
     """The pixels that lie around a mask, so wide."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * line + 1, 2 * line + 1))
     grown = cv2.dilate(mask.astype(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=0)

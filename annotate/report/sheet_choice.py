@@ -57,10 +57,10 @@ class Survey:
     def choose(self, gone: Set[str] = frozenset()) -> list[Choice]:
         """The frames of the sheet in the order of the dataset, then those below the threshold.
 
-        None is of an item that is `gone`. Classes that have nothing but candidates below the
+        None is `gone`, by its id or its item. Classes that have nothing but candidates below the
         threshold get the last tiles, a quarter at most if there is enough else to see.
         """
-        found = {c.frame_id: c for c in self._found() if c.item not in gone}
+        found = {c.frame_id: c for c in self._found() if not {c.frame_id, c.item} & gone}
         classes = frozenset().union(*(c.shows for c in found.values()))
         missing = self.missing
         wanted = min(len(missing), max(1, self._tiles // 4)) if found else self._tiles

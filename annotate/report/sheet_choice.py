@@ -292,6 +292,11 @@ def without_thresholds(classes: ClassList) -> ClassList:
 
 def _batches(run: Run, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Columns of the records, a few rows at a time."""
+    # Threads would read on far ahead of what is looked at.
     yield from run.table().to_batches(
-        columns=columns, batch_size=ROWS_PER_READ, batch_readahead=1, fragment_readahead=1
+        columns=columns,
+        batch_size=ROWS_PER_READ,
+        batch_readahead=1,
+        fragment_readahead=1,
+        use_threads=False,
     )

@@ -47,13 +47,14 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
         class_ids = flat.field("class_id").to_numpy(zero_copy_only=False)
         recorded += np.bincount(class_ids, minlength=len(names))
         np.maximum.at(best, class_ids, flat.field("score").to_numpy(zero_copy_only=False))
-        sure, of_size = _counting(flat, class_ids, run.classes, threshold)
+        sure = _above(flat, class_ids, run.classes, threshold)
+        of_size = within_area(flat, class_ids, run.classes)
         wrong_size += np.bincount(class_ids[sure & ~of_size], minlength=len(names))
         if not decisions:
-            counting = sure & of_size
+            counted = sure & of_size
             frame_of = pc.list_parent_indices(batch["instances"]).to_numpy(zero_copy_only=False)
-            annotated += len(np.unique(frame_of[counting]))
-            kept += np.bincount(class_ids[counting], minlength=len(names))
+            annotated += len(np.unique(frame_of[counted]))
+            kept += np.bincount(class_ids[counted], minlength=len(names))
     if decisions:
         frames = 0
         selection = Selection(decisions, run.classes)
@@ -78,17 +79,29 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
     )
 
 
-def _counting(
+def counting(
     instances: pa.Array, class_ids: npt.NDArray[np.int32], classes: ClassList, threshold: float
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """As `kept_instances`, on columns: which score enough, and which are of a size asked for."""
-    specs = classes.classes
+) -> npt.NDArray[np.bool_]:
+    """Which instances count (n,): as `kept_instances`, on columns."""
+    above = _above(instances, class_ids, classes, threshold)
+    return above & within_area(instances, class_ids, classes)
+
+
+def _above(
+    instances: pa.Array, class_ids: npt.NDArray[np.int32], classes: ClassList, threshold: float
+) -> npt.NDArray[np.bool_]:
     limits = np.array(classes.thresholds(threshold), np.float32)
-    smallest = np.array([max(1.0, spec.min_area or 0) for spec in specs])
-    largest = np.array([np.inf if spec.max_area is None else spec.max_area for spec in specs])
-    scores, areas = (
-        instances.field(name).to_numpy(zero_copy_only=False) for name in ("score", "area")
-    )
-    return scores >= limits[class_ids], (areas >= smallest[class_ids]) & (
-        areas <= largest[class_ids]
-    )
+    scores = instances.field("score").to_numpy(zero_copy_only=False)
+    above: npt.NDArray[np.bool_] = scores >= limits[class_ids]
+    return above
+
+
+def within_area(
+    instances: pa.Array, class_ids: npt.NDArray[np.int32], classes: ClassList
+) -> npt.NDArray[np.bool_]:
+    """Which instances (n,) have a mask of a size that their class allows."""
+    smallest = np.array([max(1.0, spec.min_area or 0) for spec in classes.classes])
+    largest = np.array([np.inf if s.max_area is None else s.max_area for s in classes.classes])
+    areas = instances.field("area").to_numpy(zero_copy_only=False)
+    within: npt.NDArray[np.bool_] = (areas >= smallest[class_ids]) & (areas <= largest[class_ids])
+    return within

@@ -1,4 +1,4 @@
-"""Pictures for people: frames with masks, boxes and labels, drawn with supervision."""
+"""A run drawn: an annotated video or picture for each item."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from itertools import chain, groupby, tee
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.dataset as pads
 from PIL import Image as PilImage
 
 from annotate.data.names import plan_names
@@ -21,15 +19,12 @@ from annotate.decode.image import read_image
 from annotate.decode.video import open_video
 from annotate.errors import MediaError
 from annotate.record.run_folder import Run
+from annotate.report.label_layout import LabelLayout
 from annotate.report.overlay import Overlay
 from annotate.report.video_writer import VideoWriter
 from annotate.store import atomic
 
 log = logging.getLogger(__name__)
-
-TILE_WH = (480, 360)  # px
-COLUMNS = 4
-FRAMES_PER_VIDEO = 3  # on a contact sheet
 
 
 def render_run(run: Run, *, threshold: float) -> None:
@@ -52,31 +47,11 @@ def render_run(run: Run, *, threshold: float) -> None:
             log.warning("%s: not rendered: %s", item, error)
 
 
-def frames_worth_seeing(run: Run, *, threshold: float) -> Iterator[tuple[Image, FrameRecord]]:
-    """Pictures with something on them, for `write_contact_sheet`: stills, and a few of each video.
-
-    Those of a video are spread evenly over it. What is gone is passed over with a warning.
-    """
-    selection = Selection(run.decisions(), run.classes)
-    for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):
-        kept = _kept(selection, rows, run.classes, threshold)
-        if media == "video":
-            count = run.table().count_rows(filter=pads.field("item") == item)
-            kept = _spread(kept, max(1, count // FRAMES_PER_VIDEO))
-        else:
-            kept = (record for record in kept if record.instances)
-        try:
-            with at_hand(run.source(item, media)) as source:
-                yield from decoded(source, kept)
-        except MediaError as error:
-            log.warning("%s: not on the contact sheet: %s", item, error)
-
-
 def _render_still(
     source: Item, records: Iterator[FrameRecord], path: Path, overlay: Overlay
 ) -> None:
     for image, record in decoded(source, records):
-        _save(overlay.draw(image, record.instances), path, format="JPEG", quality=90)
+        save(overlay.draw(image, record.instances), path, format="JPEG", quality=90)
 
 
 def _render_video(
@@ -87,10 +62,11 @@ def _render_video(
     if (first := next(pictures, None)) is None:
         return
     fps = open_video(source).fps
+    layout = LabelLayout()
     with VideoWriter(path, size_wh=(first[1].width, first[1].height), fps=fps) as writer:
         try:
             for image, record in chain([first], pictures):
-                writer.add(overlay.draw(image, record.instances), record.time_s)
+                writer.add(overlay.draw(image, record.instances, layout=layout), record.time_s)
         except MediaError as error:
             log.warning("%s: rendered up to there: %s", source.name, error)
 
@@ -127,15 +103,6 @@ def _kept(
             yield replace(taken, instances=tuple(counting))
 
 
-def _spread(records: Iterable[FrameRecord], step: int) -> Iterator[FrameRecord]:
-    """Records with instances, from the middle of the first step on and a step apart or more."""
-    due = step // 2
-    for number, record in enumerate(records):
-        if number >= due and record.instances:
-            yield record
-            due += step
-
-
 def _media_names(run: Run) -> dict[str, str]:
     """Each item's file below `media/`: its own name where possible, with one more suffix."""
     files = {
@@ -146,37 +113,7 @@ def _media_names(run: Run) -> dict[str, str]:
     return {item: names[file] for item, file in files.items()}
 
 
-def write_contact_sheet(
-    path: Path, frames: Iterable[tuple[Image, FrameRecord]], classes: ClassList, *, tiles: int
-) -> int:
-    """Draw the first `tiles` frames into one PNG; returns how many there were."""
-    overlay = Overlay(classes)
-    drawn = []
-    for image, record in frames:
-        drawn.append(_letterbox(overlay.tile(image, record.instances, TILE_WH)))
-        if len(drawn) == tiles:
-            break
-    if not drawn:
-        return 0
-    columns = min(COLUMNS, len(drawn))
-    blank = np.full_like(drawn[0], 24)
-    rows = [
-        np.hstack([*drawn[i : i + columns], *[blank] * (columns - len(drawn[i : i + columns]))])
-        for i in range(0, len(drawn), columns)
-    ]
-    _save(np.vstack(rows), path, format="PNG")
-    return len(drawn)
-
-
-def _save(image: Image, path: Path, **encoding: Any) -> None:
+def save(image: Image, path: Path, **encoding: Any) -> None:
     """Write a picture whole or not at all."""
     with atomic.writing(path, "the picture") as written:
         PilImage.fromarray(image).save(written, **encoding)
-
-
-def _letterbox(image: Image) -> Image:
-    w, h = TILE_WH
-    canvas = np.full((h, w, 3), 24, np.uint8)
-    y, x = (h - image.shape[0]) // 2, (w - image.shape[1]) // 2
-    canvas[y : y + image.shape[0], x : x + image.shape[1]] = image
-    return canvas

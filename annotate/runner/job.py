@@ -250,15 +250,15 @@ class _Job:
         """Pictures for people: `contact_sheet.png`, and `media/` on request."""
         if not (self._settings.contact_sheet or self._settings.render):
             return
-        from annotate.report import render
+        from annotate.report import contact_sheet, render
 
         run, threshold = self._run, self._settings.threshold
         if self._settings.contact_sheet:
-            frames = render.frames_worth_seeing(run, threshold=threshold)
             path = run.path / CONTACT_SHEET
-            path.unlink(missing_ok=True)  # of what was found before
-            if render.write_contact_sheet(path, frames, run.classes, tiles=CONTACT_TILES):
-                self._look_at = CONTACT_SHEET
+            sheet = contact_sheet.write_contact_sheet(
+                run, path, threshold=threshold, tiles=CONTACT_TILES
+            )
+            self._look_at = CONTACT_SHEET if sheet.tiles else ""
         if self._settings.render:
             render.render_run(run, threshold=threshold)
 

@@ -89,16 +89,18 @@ def _counting(
     instances: pa.Array, class_ids: npt.NDArray[np.int32], classes: ClassList, threshold: float
 ) -> npt.NDArray[np.bool_]:
     """As `kept_instances`, on columns."""
-    specs = classes.classes
     limits = np.array(classes.thresholds(threshold), np.float32)
-    smallest = np.array([max(1.0, spec.min_area or 0) for spec in specs])
-    largest = np.array([np.inf if spec.max_area is None else spec.max_area for spec in specs])
-    scores, areas = (
-        instances.field(name).to_numpy(zero_copy_only=False) for name in ("score", "area")
-    )
-    counting: npt.NDArray[np.bool_] = (
-        (scores >= limits[class_ids])
-        & (areas >= smallest[class_ids])
-        & (areas <= largest[class_ids])
-    )
-    return counting
+    scores = instances.field("score").to_numpy(zero_copy_only=False)
+    above: npt.NDArray[np.bool_] = scores >= limits[class_ids]
+    return above & within_area(instances, class_ids, classes)
+
+
+def within_area(
+    instances: pa.Array, class_ids: npt.NDArray[np.int32], classes: ClassList
+) -> npt.NDArray[np.bool_]:
+    """Which instances (n,) have a mask of a size that their class allows."""
+    smallest = np.array([max(1.0, spec.min_area or 0) for spec in classes.classes])
+    largest = np.array([np.inf if s.max_area is None else s.max_area for s in classes.classes])
+    areas = instances.field("area").to_numpy(zero_copy_only=False)
+    within: npt.NDArray[np.bool_] = (areas >= smallest[class_ids]) & (areas <= largest[class_ids])
+    return within

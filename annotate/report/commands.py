@@ -48,7 +48,7 @@ def settings_of(asked: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any
             for section, composed_keys in composed.items()
             if isinstance(said := asked.get(section), Mapping)
             for key, value in said.items()
-            if composed_keys.get(key) != value
+            if key not in composed_keys or composed_keys[key] != value
         ]
 
     found = {name: differing(composed) for name, composed in presets.items()}

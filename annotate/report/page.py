@@ -24,13 +24,13 @@ from annotate.evaluate import uncertainty
 from annotate.report import sweep
 from annotate.report.commands import command
 from annotate.report.confusion import confusion
-from annotate.report.drift import Drift
+from annotate.report.drift import ClassDrift, Drift
 from annotate.report.facts import LENGTH_EDGES, SCORE_EDGES, SIZE_EDGES, ClassFacts, Facts
 from annotate.report.headline import classes_by_need, headline
 from annotate.report.pictures import Sheets
 from annotate.report.timelines import COLUMNS, Timelines
 
-LISTED_CLASSES: Final = 1500
+LISTED_CLASSES: Final = 1250
 LISTED_PHRASES: Final = 300
 _SPARK: Final = (100, 20)  # width and height of a row of bars
 
@@ -64,6 +64,7 @@ def render(
         "spark": _spark,
         "runs": _runs,
     }
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     style, script = _part("page.css"), _part("page.js")
     # Those to look at first, in the order of the class list.
     listed = sorted(classes_by_need(facts)[:LISTED_CLASSES])
@@ -75,6 +76,7 @@ def render(
         head=headline(facts, made.unfinished, drift),
         sheets=sheets,
         drift=drift,
+        drifted=_most_drifted(drift) if drift else (),
         lines=lines,
         columns=COLUMNS,
         made=made,
@@ -82,9 +84,10 @@ def render(
         listed=[(n, facts.classes[n]) for n in listed],
         phrases=facts.phrases[:LISTED_PHRASES],
         idle=sum(not recorded for *_, recorded in facts.phrases),
+        judged=_judged(facts, listed),
         confusion=confusion(facts.evaluation) if facts.evaluation else None,
         moved=_moved(facts),
-        sweep=sweep.for_script(facts),
+        sweep=sweep.for_script(facts, listed),
         steps=sweep.totals(facts),
         first_step=sweep.first_step(facts),
         meanings=uncertainty.MEANINGS,
@@ -107,6 +110,22 @@ def _policy(style: str, script: str) -> Markup:
         f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'; "
         f"script-src 'sha256-{script_hash}'; base-uri 'none'; form-action 'none'"
     )
+
+
+def _judged(facts: Facts, listed: Sequence[int]) -> dict[str, Any]:
+    """The scores of the listed classes by name."""
+    scores = facts.evaluation["classes"] if facts.evaluation else {}
+    if len(scores) <= len(listed):
+        return dict(scores)
+    names = [facts.classes[n].name for n in listed]
+    return {name: scores[name] for name in names if name in scores}
+
+
+def _most_drifted(drift: Drift) -> list[ClassDrift]:
+    """The classes whose counts changed most, in the order of the class list."""
+    order = sorted(drift.classes, key=lambda c: -abs(c.now - c.before))[:LISTED_CLASSES]
+    shown = {c.name for c in order}
+    return [c for c in drift.classes if c.name in shown]
 
 
 def _moved(facts: Facts) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from annotate.data.printable import printable
 from annotate.report.commands import command
-from annotate.report.facts import SWEPT, Facts
+from annotate.report.facts import SWEPT, ClassFacts, Facts
 
 STEPS = len(SWEPT)
 TABLE = range(5, STEPS, 5)  # steps that a page without script shows
@@ -46,12 +46,15 @@ def totals(facts: Facts, steps: Sequence[int] = TABLE) -> list[Kept]:
     return rows
 
 
-def for_script(facts: Facts) -> dict[str, Any]:
+def for_script(facts: Facts, listed: Sequence[int]) -> dict[str, Any]:
     """The same for the page's script, class by class: counts per step of SWEPT.
 
-    A class with a threshold of its own has one figure in place of each series.
+    A class with a threshold of its own has one figure in place of each series. Classes that are
+    not among `listed`, their ids, are one entry together.
     """
     judged = _judged(facts)
+    apart = set(listed)
+    others = [c for n, c in enumerate(facts.classes) if n not in apart]
     return {
         "command": command("export", facts.places, "threshold="),
         "start": round(100 * facts.threshold),
@@ -65,8 +68,24 @@ def for_script(facts: Facts) -> dict[str, Any]:
                 "kept": c.kept if c.own else _trimmed(c.swept),
                 **judged.get(c.name, {}),
             }
-            for c in facts.classes
-        ],
+            for c in (facts.classes[n] for n in listed)
+        ]
+        + ([_together(others, judged)] if others else []),
+    }
+
+
+def _together(classes: Sequence[ClassFacts], judged: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of classes that are not listed one by one."""
+    scores = [judged[c.name] for c in classes if c.name in judged]
+    steps = range(STEPS)
+    summed = {k: [sum(_at(s[k], n) for s in scores) for n in steps] for k in ("found", "right")}
+    return {
+        "name": f"{len(classes):,} other classes",
+        "from": 0,
+        "own": False,
+        "now": sum(c.kept for c in classes),
+        "kept": [sum(c.kept if c.own else c.swept[n] for c in classes) for n in steps],
+        **({**summed, "objects": sum(s["objects"] for s in scores)} if scores else {}),
     }
 
 
@@ -74,8 +93,9 @@ def first_step(facts: Facts) -> int:
     """The lowest step that records can tell of: that of the record floor."""
     ground = facts.asked.get("ground")
     floor = ground.get("floor") if isinstance(ground, Mapping) else None
-    known = isinstance(floor, (int, float)) and 0 <= floor <= 1
-    return min(math.ceil(round(100 * floor, 6)), round(100 * facts.threshold)) if known else 0
+    if not isinstance(floor, (int, float)) or not 0 <= floor <= 1:
+        return 0
+    return min(math.ceil(round(100 * floor, 6)), round(100 * facts.threshold))
 
 
 def _judged(facts: Facts) -> dict[str, dict[str, Any]]:

@@ -3,57 +3,21 @@
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from annotate.config.compose import compose, typed
-from annotate.config.settings import ReportCommand
 from annotate.data import decisions
 from annotate.data.types import ClassList, ClassSpec, FrameRecord
 from annotate.errors import ConfigError, StorageError
 from annotate.evaluate import uncertainty
-from annotate.record import parquet, reviews
+from annotate.record import reviews
 from annotate.record.run_folder import Run
 from annotate.report import drift, facts
-from annotate.report.__main__ import _report, write_report
-from tests.evaluate.squares import CLASSES, clip, square, still
-
-
-def asked(run: Path, *more: str) -> ReportCommand:
-    return typed(compose([f"run={run}", *more], "report"), ReportCommand)
-
-
-def page_of(run: Path, *more: str) -> str:
-    return write_report(Run.open(run), asked(run, *more)).read_text(encoding="utf-8")
-
-
-def made(folder: Path, *frames: FrameRecord, classes: ClassList = CLASSES) -> Run:
-    run = Run.start(folder, folder.parent, classes, {})
-    parquet.write_part(run.records_dir, "part-000000", frames)
-    return run
-
-
-class Page(HTMLParser):
-    """Tags, their attributes, and the text between them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def named(self, tag: str) -> list[dict]:
-        return [attrs for name, attrs in self.tags if name == tag]
+from annotate.report.__main__ import _report
+from tests.evaluate.squares import clip, square, still
+from tests.report.pages import Page, made, page_of
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,11 @@ PICTURES = {
 def main(folder: Path = DOCS) -> None:
     """Make the report and take its pictures."""
     asked = typed(compose([f"run={sys.argv[1]}"], "report"), ReportCommand)
-    page_path = write_report(Run.open(sys.argv[1]), asked).resolve()
+    run = Run.open(sys.argv[1])
+    page_path = write_report(run, asked).resolve()
+    # The pictures are for everyone, and name no folder of the machine that takes them.
+    text = page_path.read_text(encoding="utf-8").replace(f"{Path.cwd()}/", "")
+    page_path.write_text(text, encoding="utf-8")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         for name, ((width, height), colours, section) in PICTURES.items():

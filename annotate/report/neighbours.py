@@ -61,22 +61,15 @@ def groups(signal_table: pa.Table) -> list[Group]:
     begins[1:] = (
         (np.diff(alike[order]) != 0) | (np.diff(why[order]) != 0) | (np.diff(places[order]) > NEAR)
     )
+    items, reasons, doubts = (frames[k].to_pylist() for k in ("item", "why", "doubt"))
     found: list[tuple[int, Group]] = []
     for rows in np.split(order, np.flatnonzero(begins)[1:]) if len(order) else ():
         lead = int(rows.min())  # rows are in the order of the queue
-        said = frames.slice(lead, 1).to_pylist()[0]
+        ends = frame_ids[rows[0]], frame_ids[rows[-1]]
         found.append(
             (
                 lead,
-                Group(
-                    said["frame_id"],
-                    said["item"],
-                    said["why"],
-                    said["doubt"],
-                    len(rows),
-                    frame_ids[rows[0]],
-                    frame_ids[rows[-1]],
-                ),
+                Group(frame_ids[lead], items[lead], reasons[lead], doubts[lead], len(rows), *ends),
             )
         )
     return [group for _, group in sorted(found, key=lambda one: one[0])]

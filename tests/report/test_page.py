@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from annotate.config.compose import compose
+from annotate.data.types import ClassList, ClassSpec
 from annotate.evaluate import __main__ as evaluate_command
 from annotate.evaluate import uncertainty
 from annotate.record.run_folder import Run
@@ -156,13 +157,37 @@ def test_without_scripts_it_reads(evaluated):
 
 
 def test_what_it_does_not_bring_is_refused(evaluated, tmp_path):
-    """The policy lets neither a script that names smuggle in run, nor a picture be fetched."""
+    """The policy lets neither a script that a name smuggles in run, nor a picture be fetched."""
     text = evaluated.read_text()
-    evil = '<script>document.title = "taken"</script><img src="http://127.0.0.1:9/x" onerror="1">'
+    evil = """<script>document.title = "taken"</script><b style="color: red">x</b>
+        <img src="http://127.0.0.1:9/x" onerror="document.title = 'taken'">"""
     (tmp_path / "evil.html").write_text(text.replace("<main>", f"<main>{evil}"))
-    with pytest.raises(AssertionError), shown(tmp_path / "evil.html") as page:
-        assert page.title() != "taken"
+    wrong: list[str] = []
+    with shown(tmp_path / "evil.html", wrong=wrong) as page:
+        assert page.title() == "run: report"
         assert page.locator("#sweep-total").inner_text()  # its own still runs
+    refused = " ".join(wrong)
+    for directive in ("script-src", "style-src", "img-src"):
+        assert f'"{directive} ' in refused or f"{directive} " in refused, directive
+
+
+def test_hostile_names_are_text_in_what_the_script_makes(tmp_path):
+    name = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>"
+    classes = ClassList((ClassSpec(name, ("x",)), ClassSpec("<b>bus", ("y",))))
+    run = made(tmp_path / "run", still("a.png", square(5, 5)), classes=classes)
+    page_of(run.path)
+    with shown(run.path / "report.html") as page:
+        assert page.title() == "run: report"
+        assert column(page, place(page), 1) == [name, "<b>bus"]
+        assert page.locator("main img, main b:has-text('bus')").count() == 0
+
+
+def test_in_print_there_is_nothing_to_click(evaluated):
+    with shown(evaluated) as page:
+        page.emulate_media(media="print")
+        assert not page.locator("nav").is_visible() and not page.locator("#threshold").is_visible()
+        tall = page.locator(".tall").first
+        assert tall.evaluate("e => e.scrollHeight <= e.clientHeight + 1")
 
 
 def test_headings_and_links_are_in_order(evaluated):

@@ -158,7 +158,8 @@ def test_the_command(demo_run, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(demo_run, copy)
     assert _report([f"run={demo_run}", f"against={copy}", "tiles=2", "crops=2"]) == 0
-    assert "report: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "report: " in said and f"annotate review run={demo_run}" in said
     text = (demo_run / "report.html").read_text()
     assert "Drift against copy" in text
     assert re.search(r"0 have another class, 0 are gone and 0 are new", " ".join(text.split()))

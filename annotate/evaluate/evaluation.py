@@ -19,6 +19,7 @@ from annotate.errors import ConfigError
 from annotate.evaluate import thresholds
 from annotate.evaluate.detection import (
     AveragePrecision,
+    Judged,
     Rates,
     compare,
     confusion,
@@ -32,7 +33,7 @@ from annotate.record.run_folder import Run
 from annotate.store import atomic
 
 KINDS = {"bbox": "box", "segm": "mask"}
-CURVE = tuple(round(0.05 * n, 2) for n in range(1, 20))  # thresholds
+CURVE = tuple(round(0.01 * n, 2) for n in range(1, 100))  # thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class ClassScores:
 
     average_precision: Mapping[str, AveragePrecision]  # by kind: "bbox", "segm"
     rates: Rates  # from its export threshold on
+    found: Sequence[int]  # by threshold of CURVE
+    right: Sequence[int]  # of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def evaluate(
         frames=found.frames,
         average_precision=found.overall,
         classes={
-            name: ClassScores(found.per_class[name], rates(judged, by_name[name]))
+            name: _class_scores(found.per_class[name], judged, by_name[name])
             for name, judged in found.judged.items()
         },
         confusion_names=[*names, "none"],
@@ -110,6 +113,18 @@ def evaluate(
             (t, sum((rates(judged, t) for judged in found.judged.values()), Rates(0, 0, 0)))
             for t in CURVE
         ],
+    )
+
+
+def _class_scores(
+    precision: Mapping[str, AveragePrecision], judged: Judged, threshold: float
+) -> ClassScores:
+    swept = [rates(judged, t) for t in CURVE]
+    return ClassScores(
+        precision,
+        rates(judged, threshold),
+        found=[r.found for r in swept],
+        right=[r.right for r in swept],
     )
 
 

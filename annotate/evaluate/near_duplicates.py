@@ -24,8 +24,8 @@ _AT_ONCE: Final = 256
 _FLAT: Final = 4.0  # grey levels; below this spread a hash says nothing
 
 
-def repeated_stills(run: Run) -> frozenset[str]:
-    """Annotated stills that look like one before them, in the order of the records.
+def repeated_stills(run: Run) -> dict[str, str]:
+    """Annotated stills that look like one before them by name, each with that one.
 
     A picture that is gone, or that has hardly any contrast, is like no other.
     """
@@ -36,21 +36,26 @@ def repeated_stills(run: Run) -> frozenset[str]:
             if media == "image" and status == "ok":
                 kept.add(item)
     items = sorted(kept)
-    return frozenset(repeated(_hashed(run, items)))
+    return dict(repeated(_hashed(run, items)))
 
 
-def repeated(hashes: Iterable[tuple[str, int | None]]) -> Iterator[str]:
-    """Names whose 64-bit hash is within `ALIKE_BITS` of an earlier one."""
-    known: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+def repeated(hashes: Iterable[tuple[str, int | None]]) -> Iterator[tuple[str, str]]:
+    """Names whose 64-bit hash is within `ALIKE_BITS` of an earlier one, with the name of that."""
+    known: defaultdict[tuple[int, int], list[tuple[int, str]]] = defaultdict(list)
     for name, value in hashes:
         if value is None:
             continue
         keys = [(band, value >> (16 * band) & 0xFFFF) for band in range(_BANDS)]
-        if any((value ^ other).bit_count() <= ALIKE_BITS for key in keys for other in known[key]):
-            yield name
+        near = (of for key in keys for other, of in known[key] if _alike(value, other))
+        if (earlier := next(near, None)) is not None:
+            yield name, earlier
             continue
         for key in keys:
-            known[key].append(value)
+            known[key].append((value, name))
+
+
+def _alike(value: int, other: int) -> bool:
+    return (value ^ other).bit_count() <= ALIKE_BITS
 
 
 def difference_hash(grey: Image) -> int | None:

@@ -9,7 +9,7 @@ row come to, `why` names the strongest.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +49,8 @@ SCHEMA: Final = pa.schema(
         ("item", pa.string()),
         ("instance_id", pa.string()),
         ("track_id", pa.int32()),
+        ("class_id", pa.int32()),
+        ("looks_like", pa.string()),  # the still before it that a duplicate is one of
         ("doubt", pa.float32()),
         ("why", pa.string()),
         *((name, pa.float32()) for name in SIGNALS),
@@ -83,7 +85,7 @@ def write(run: Run, threshold: float, *, near_duplicates: bool = True) -> Path:
     """
     counts = count_records(run, threshold)
     share = counts.annotated / counts.frames if counts.frames else 0.0
-    twins = repeated_stills(run) if near_duplicates else frozenset()
+    twins = repeated_stills(run) if near_duplicates else {}
     path = signals_path(run)
     with (
         atomic.writing(path, "signals") as written,
@@ -111,7 +113,7 @@ def queue(table: pa.Table) -> pa.Table:
 
 
 def _rows(
-    run: Run, threshold: float, share: float, twins: frozenset[str]
+    run: Run, threshold: float, share: float, twins: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     for (_, media), records in groupby(run.frames(), lambda r: (r.item, r.media)):
         history = _History() if media == "video" else None
@@ -127,7 +129,9 @@ def _rows(
                 whole["empty"] = share
             if record.item in twins:
                 whole["duplicate"] = _DUPLICATE
-            yield from _laid_out(record, kept, values, whole)
+            rows = list(_laid_out(record, kept, values, whole))
+            rows[-1]["looks_like"] = twins.get(record.item)
+            yield from rows
 
 
 def _laid_out(
@@ -139,13 +143,13 @@ def _laid_out(
     """The rows of one frame: its instances, then itself."""
     for index, instance in enumerate(kept):
         own = {k: float(v[index]) for k, v in values.items() if not np.isnan(v[index])}
-        yield _row(record, instance.instance_id, instance.track_id, own)
+        yield _row(record, instance, own)
     strongest = {k: float(np.nanmax(v)) for k, v in values.items() if not np.isnan(v).all()}
-    yield _row(record, None, None, strongest | whole)
+    yield _row(record, None, strongest | whole)
 
 
 def _row(
-    record: FrameRecord, instance_id: str | None, track_id: int | None, values: dict[str, float]
+    record: FrameRecord, instance: Instance | None, values: dict[str, float]
 ) -> dict[str, Any]:
     why = max(values, key=lambda name: values[name], default="")
     # Several reasons are more than one, and none is a proof.
@@ -153,8 +157,9 @@ def _row(
     return {
         "frame_id": record.frame_id,
         "item": record.item,
-        "instance_id": instance_id,
-        "track_id": track_id,
+        "instance_id": instance and instance.instance_id,
+        "track_id": instance and instance.track_id,
+        "class_id": instance and instance.class_id,
         "doubt": together,
         "why": why if values.get(why) else "",
         **values,

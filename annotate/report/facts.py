@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from annotate.data.splits import Split, Splits, split_items
 from annotate.evaluate import uncertainty
+from annotate.record.counts import within_area
 from annotate.record.run_folder import Run
 from annotate.report.overlay import class_colours
 
@@ -23,7 +24,9 @@ SCORE_EDGES: Final = np.linspace(0, 1, 21)
 # Side of the square of an instance's area, in shares of that of the frame.
 SIZE_EDGES: Final = np.array([0, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0])
 LENGTH_EDGES: Final = np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, np.inf])  # frames
+SWEPT: Final = np.arange(101) / 100  # thresholds, of which a page shows what they keep
 LISTED_FAILURES: Final = 200
+DOUBTFUL: Final = 0.5  # doubt from which an instance or a frame is one to look at
 
 Ints = npt.NDArray[np.int64]
 
@@ -35,10 +38,14 @@ class ClassFacts:
     name: str
     colour: str
     threshold: float
+    own: bool  # whether the threshold is its own, which `threshold=` leaves alone
     recorded: int
-    kept: int  # from the threshold on
+    kept: int  # from the threshold on, within its limits of area
     frames: int  # that hold a kept instance
     scores: Sequence[int]  # recorded instances per bin of SCORE_EDGES
+    swept: Sequence[int]  # instances that each threshold of SWEPT keeps
+    doubtful: int  # kept instances with a doubt of DOUBTFUL or more
+    mean_doubt: float  # of kept instances
     splits: Mapping[str, int]  # kept instances per split
 
 
@@ -59,6 +66,7 @@ class Facts:
     """Everything a report says besides pictures."""
 
     name: str
+    places: Sequence[str]  # the run folder as the user knows it, and others read with it
     asked: Mapping[str, Any]  # config.yaml
     weights: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -74,8 +82,10 @@ class Facts:
     phrases: Sequence[tuple[str, str, int, int]]  # class, phrase, kept, recorded
     tracks: TrackFacts | None
     reasons: Mapping[str, int]  # frames per reason to look at them
+    doubtful: int  # frames with a doubt of DOUBTFUL or more
     review: Mapping[str, int]  # what people decided, by kind; empty before anything was
     seconds: Mapping[str, float]  # by stage, of the last run that annotated something
+    gates: Sequence[Mapping[str, Any]]  # of the last run: name, value, limit, passed
     evaluation: Mapping[str, Any] | None
 
     @property
@@ -88,13 +98,14 @@ class _Tally:
     """Adds up batches of records."""
 
     def __init__(self, run: Run, threshold: float, splits: Splits) -> None:
-        self._specs = run.classes.classes
+        self._classes = run.classes
         self._splits = splits
-        n = len(self._specs)
+        n = len(run.classes.classes)
         self.limits = np.array(run.classes.thresholds(threshold), np.float32)
         self.recorded, self.kept = np.zeros(n, int), np.zeros(n, int)
         self.frames_with = np.zeros(n, int)
         self.scores = np.zeros((n, len(SCORE_EDGES) - 1), int)
+        self.fine = np.zeros((n, len(SWEPT)), int)  # the same, within limits of area, finer
         self.sizes = np.zeros(len(SIZE_EDGES) - 1, int)
         self.split_frames: Counter[str] = Counter()
         self.split_kept: Counter[tuple[str, int]] = Counter()
@@ -118,10 +129,14 @@ class _Tally:
         class_ids, scores, areas = (
             flat.field(k).to_numpy(zero_copy_only=False) for k in ("class_id", "score", "area")
         )
-        kept = scores >= self.limits[class_ids]
+        within = within_area(flat, class_ids, self._classes)
+        kept = within & (scores >= self.limits[class_ids])
         self._count_instances(class_ids, scores, kept)
+        # As limits are compared: in float32, in which 0.9 is a little less than 0.9.
+        step = np.searchsorted(SWEPT.astype(np.float32), scores, "right") - 1
+        np.add.at(self.fine, (class_ids[within], step[within]), 1)
         pairs = np.unique(np.stack([parent[kept], class_ids[kept]], 1), axis=0)
-        self.frames_with += np.bincount(pairs[:, 1], minlength=len(self._specs))
+        self.frames_with += np.bincount(pairs[:, 1], minlength=len(self.limits))
         self.empty += int((~failed).sum()) - len(np.unique(pairs[:, 0]))
         pixels = batch["width"].to_numpy(zero_copy_only=False).astype(float) * batch[
             "height"
@@ -137,7 +152,7 @@ class _Tally:
         self._count_tracks(batch, items, media, flat, parent, kept)
 
     def _count_instances(self, class_ids: Ints, scores: Any, kept: Any) -> None:
-        n = len(self._specs)
+        n = len(self.limits)
         self.recorded += np.bincount(class_ids, minlength=n)
         self.kept += np.bincount(class_ids[kept], minlength=n)
         column = np.clip(np.searchsorted(SCORE_EDGES, scores, "right") - 1, 0, len(SCORE_EDGES) - 2)
@@ -179,9 +194,12 @@ def gather(run: Run, threshold: float, signal_table: pa.Table, split: Split, see
         tally.add(batch)
     names = run.classes.names
     queue = uncertainty.queue(signal_table)
+    doubtful, mean_doubt = _doubts(signal_table, len(names))
+    swept = tally.fine[:, ::-1].cumsum(1)[:, ::-1]
     summary = _read_json(run.path / "summary.json") or {}
     return Facts(
         name=run.path.resolve().name,
+        places=[run.shown(), *map(str, run.others)],
         asked=run.asked(),
         weights=run.weights(),
         versions={
@@ -198,23 +216,48 @@ def gather(run: Run, threshold: float, signal_table: pa.Table, split: Split, see
             ClassFacts(
                 name=name,
                 colour=colour,
-                threshold=float(tally.limits[n]),
+                threshold=limit,
+                own=run.classes.classes[n].threshold is not None,
                 recorded=int(tally.recorded[n]),
                 kept=int(tally.kept[n]),
                 frames=int(tally.frames_with[n]),
                 scores=tally.scores[n].tolist(),
+                swept=swept[n].tolist(),
+                doubtful=int(doubtful[n]),
+                mean_doubt=float(mean_doubt[n]),
                 splits={s: tally.split_kept[s, n] for s in sorted(splits.names)},
             )
-            for n, (name, colour) in enumerate(zip(names, class_colours(run.classes), strict=True))
+            for n, (name, colour, limit) in enumerate(
+                zip(
+                    names,
+                    class_colours(run.classes),
+                    run.classes.thresholds(threshold),
+                    strict=True,
+                )
+            )
         ],
         splits={s: tally.split_frames[s] for s in sorted(splits.names)},
         sizes=tally.sizes.tolist(),
         phrases=_phrases(run, tally.phrases),
         tracks=_tracks(tally, signal_table),
         reasons=_reasons(queue),
+        doubtful=int(pc.sum(pc.greater_equal(queue["doubt"], DOUBTFUL)).as_py() or 0),
         review=_review(run),
         seconds=summary.get("seconds", {}),
+        gates=summary.get("gates", []),
         evaluation=_read_json(run.path / "evaluation.json"),
+    )
+
+
+def _doubts(signal_table: pa.Table, classes: int) -> tuple[Ints, npt.NDArray[np.float64]]:
+    """Per class (n,) how many kept instances are doubtful, and the mean of their doubts."""
+    rows = signal_table.filter(pc.is_valid(signal_table["instance_id"]))
+    class_ids, doubts = rows["class_id"].to_numpy(), rows["doubt"].to_numpy()
+    counts = np.bincount(class_ids, minlength=classes)
+    sums = np.bincount(class_ids, doubts, minlength=classes)
+    return (
+        np.bincount(class_ids[doubts >= DOUBTFUL], minlength=classes),
+        sums / np.maximum(counts, 1),
     )
 
 

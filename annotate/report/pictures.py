@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -21,7 +20,9 @@ from annotate.data.types import FrameRecord, Image, Instance
 from annotate.decode.download import at_hand
 from annotate.errors import MediaError
 from annotate.evaluate import uncertainty
+from annotate.record.counts import within_area
 from annotate.record.run_folder import Run
+from annotate.report.neighbours import groups, varied
 from annotate.report.overlay import Overlay
 from annotate.report.render import decoded
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 TILE_WH: Final = (360, 270)  # px
 CROP_PX: Final = 150  # of an instance and what is around it
 _AROUND: Final = 0.4  # of an instance's longer side
+CLASSES: Final = 40  # of which instances are shown
 _PER_ITEM: Final = 3  # frames on a sheet
 _RANDOM_SEED: Final = 0
 _QUALITY: Final = 82
@@ -42,32 +44,45 @@ class Tile:
     source: str  # data: URI
     caption: str
     note: str = ""
+    also: str = ""  # what it stands for besides itself
 
 
 @dataclass(frozen=True, slots=True)
 class Sheets:
     """The contact sheets of a report."""
 
-    queue: Sequence[Tile]  # the frames to look at first
+    queue: Sequence[Tile]  # the frames to look at first, one of each group
+    groups: int  # of neighbours in the whole queue
     best: Sequence[Tile]
     random: Sequence[Tile]
-    classes: Mapping[str, Sequence[Tile]]  # by name: its surest instances, then its least sure
+    classes: Mapping[int, Sequence[Tile]]  # by class id: the surest instances, then the least sure
+    classes_left_out: int  # with instances, of which none is shown
+    gone: int  # pictures that could not be read, whose tiles are missing
 
 
-def draw(run: Run, threshold: float, signal_table: pa.Table, *, tiles: int, crops: int) -> Sheets:
+def draw(
+    run: Run,
+    threshold: float,
+    signal_table: pa.Table,
+    *,
+    tiles: int,
+    crops: int,
+    class_ids: Sequence[int],
+) -> Sheets:
     """Draw `tiles` frames per sheet, and `crops` instances per class, half of them uncertain.
 
-    Every picture is decoded once. One that is gone is left out.
+    Of `class_ids`, those that have instances, the first `CLASSES` are shown. Every picture is
+    decoded once. One that is gone is left out.
     """
     frames = uncertainty.queue(signal_table)
-    uncertain = frames.filter(pc.greater(frames["doubt"], 0))
-    first = uncertain.take(_varied(uncertain["item"].to_pylist(), tiles))
-    reasons = {r["frame_id"]: (r["why"], r["doubt"]) for r in first.to_pylist()}
+    every = groups(signal_table)
+    first = [every[n] for n in varied([g.item for g in every], tiles, _PER_ITEM)]
+    reasons = {g.frame_id: g for g in first}
     best = _surest_frames(signal_table, frames, tiles)
     names = frames["frame_id"].to_pylist()
     order = np.random.default_rng(_RANDOM_SEED).permutation(len(names))[:tiles]
     chosen = [names[i] for i in sorted(order)]
-    wanted = _class_examples(run, threshold, crops)
+    wanted = _class_examples(run, threshold, crops, class_ids[:CLASSES]) if crops else {}
     of_frame: dict[str, list[tuple[int, int]]] = {}  # the (class, place) of crops by frame
     for class_id, examples in wanted.items():
         for place, (frame_id, _) in enumerate(examples):
@@ -75,7 +90,10 @@ def draw(run: Run, threshold: float, signal_table: pa.Table, *, tiles: int, crop
     overlay = Overlay(run.classes)
     whole: dict[str, Tile] = {}
     cut: dict[tuple[int, int], Tile] = {}
-    for image, record in _pictures(run, {*reasons, *best, *chosen, *of_frame}, threshold):
+    asked = {*reasons, *best, *chosen, *of_frame}
+    seen = 0
+    for image, record in _pictures(run, asked, threshold):
+        seen += 1
         if record.frame_id in reasons or record.frame_id in best or record.frame_id in chosen:
             drawn = overlay.tile(image, record.instances, TILE_WH)
             whole[record.frame_id] = Tile(_data_uri(drawn), record.frame_id)
@@ -88,16 +106,19 @@ def draw(run: Run, threshold: float, signal_table: pa.Table, *, tiles: int, crop
                 cut[class_id, place] = Tile(_data_uri(crop), caption)
     return Sheets(
         queue=[
-            replace(whole[f], note=f"{value:.2f}: {uncertainty.MEANINGS[why]}")
-            for f, (why, value) in reasons.items()
+            replace(whole[f], note=f"{g.doubt:.2f}: {uncertainty.MEANINGS[g.why]}", also=g.also)
+            for f, g in reasons.items()
             if f in whole
         ],
+        groups=len(every),
         best=[whole[f] for f in best if f in whole],
         random=[whole[f] for f in chosen if f in whole],
         classes={
-            run.classes.names[c]: [cut[c, p] for p in range(len(examples)) if (c, p) in cut]
+            c: [cut[c, p] for p in range(len(examples)) if (c, p) in cut]
             for c, examples in wanted.items()
         },
+        classes_left_out=len(class_ids) - len(wanted),
+        gone=len(asked) - seen,
     )
 
 
@@ -106,23 +127,13 @@ def _surest_frames(signal_table: pa.Table, frames: pa.Table, count: int) -> list
     with_instances = signal_table.filter(pc.is_valid(signal_table["instance_id"]))["frame_id"]
     full = frames.filter(pc.is_in(frames["frame_id"], pc.unique(with_instances.combine_chunks())))
     full = full.take(pa.array(range(len(full) - 1, -1, -1), pa.int64()))
-    return list(full.take(_varied(full["item"].to_pylist(), count))["frame_id"].to_pylist())
+    rows = varied(full["item"].to_pylist(), count, _PER_ITEM)  # frames of a clip are alike
+    return list(full.take(pa.array(rows, pa.int64()))["frame_id"].to_pylist())
 
 
-def _varied(items: Sequence[str], count: int) -> pa.Array:
-    """The first `count` rows, but of each item only the first few: frames of a clip are alike."""
-    seen: Counter[str] = Counter()
-    rows: list[int] = []
-    for row, item in enumerate(items):
-        if len(rows) == count:
-            break
-        seen[item] += 1
-        if seen[item] <= _PER_ITEM:
-            rows.append(row)
-    return pa.array(rows, pa.int64())
-
-
-def _class_examples(run: Run, threshold: float, count: int) -> dict[int, list[tuple[str, str]]]:
+def _class_examples(
+    run: Run, threshold: float, count: int, wanted: Sequence[int]
+) -> dict[int, list[tuple[str, str]]]:
     """Frame and instance ids per class: the highest scores, then the lowest; one per item."""
     limits = run.classes.thresholds(threshold)
     best: dict[int, dict[str, tuple[float, str, str]]] = {}
@@ -135,6 +146,7 @@ def _class_examples(run: Run, threshold: float, count: int) -> dict[int, list[tu
             flat.field(k).to_numpy(zero_copy_only=False) for k in ("class_id", "score")
         )
         kept = scores >= np.array(limits, np.float32)[class_ids]
+        kept &= np.isin(class_ids, wanted) & within_area(flat, class_ids, run.classes)
         for class_id in np.unique(class_ids[kept]):
             rows = np.flatnonzero(kept & (class_ids == class_id))
             order = rows[np.argsort(scores[rows], kind="stable")]
@@ -154,7 +166,7 @@ def _class_examples(run: Run, threshold: float, count: int) -> dict[int, list[tu
                 for item in sorted(into, key=lambda i: into[i])[count:]:
                     del into[item]
     examples: dict[int, list[tuple[str, str]]] = {}
-    for class_id in sorted(best):
+    for class_id in (c for c in wanted if c in best):
         high = [s[1:] for s in sorted(best[class_id].values())][: count // 2]
         low = [s[1:] for s in sorted(worst[class_id].values()) if s[1:] not in high]
         examples[class_id] = high + low[: count - count // 2][::-1]

@@ -92,7 +92,11 @@ def test_the_command_says_it_all_and_writes_it_down(demo_run, demo, tmp_path, ca
     assert 0.5 < written["rates"]["f1"] <= 1
     assert written["confusion_names"][-1] == "none"
     recalls = [p["recall"] for p in written["curve"]]
-    assert len(recalls) == 19 and recalls == sorted(recalls, reverse=True)
+    assert len(recalls) == 99 and recalls == sorted(recalls, reverse=True)
+    for of_class in written["classes"].values():
+        at = written["curve"].index(next(p for p in written["curve"] if p["threshold"] == 0.3))
+        counted = of_class["found"][at], of_class["right"][at]
+        assert counted == (of_class["rates"]["found"], of_class["rates"]["right"])
     assert "NaN" not in (demo_run / "evaluation.json").read_text()
     tuned = load_prompts(str(thresholds))
     assert tuned.names == Run.open(demo_run).classes.names

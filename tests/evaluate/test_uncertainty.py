@@ -125,12 +125,14 @@ def test_pictures_that_look_alike_are_found_by_their_pixels(tmp_path):
     found = rows(tmp_path, *(still(name) for name in names))
     alike = {frame for (frame, _), row in found.items() if row["duplicate"]}
     assert alike == {"1.png"}  # "1 again.jpg" comes first by name
+    assert found["1.png", None]["looks_like"] == "1 again.jpg"
+    assert found["2.png", None]["looks_like"] is None
 
 
 def test_three_bits_are_alike_and_four_are_not():
     base = 0x0123456789ABCDEF
     near, far = base ^ 0x8000_0000_0001_0001, base ^ 0x8001_0001_0001_0000
-    assert list(near_duplicates.repeated([("a", base), ("b", near), ("c", far)])) == ["b"]
+    assert list(near_duplicates.repeated([("a", base), ("b", near), ("c", far)])) == [("b", "a")]
 
 
 def test_pictures_on_white_do_not_share_a_band():

@@ -122,7 +122,7 @@ def test_a_class_list_of_a_run_may_be_given_again(run, data):
         export=["coco"], contact_sheet=False, gates__max_failed=1,
     )  # fmt: skip
     assert again.classes == run.classes and again.passed
-    assert again.summary.items == {"found": 4, "new": 0, "before": 4}
+    assert again.summary.items == {"found": 4, "new": 0, "before": 4, "frames": 0}
 
 
 def test_instances_know_their_class(run):

@@ -12,7 +12,7 @@ from typing import Any
 def command(word: str, places: Sequence[str], *more: str) -> str:
     """`annotate WORD run=PLACES MORE...`, each argument quoted for a shell where it needs to be."""
     run = places[0] if len(places) == 1 else f"[{','.join(map(_entry, places))}]"
-    if (len(places) == 1 and run == "null") or run[0] in "'\"[{$":
+    if (len(places) == 1 and run == "null") or run[0] in "'\"[{$~":
         run = f"./{run}" if len(places) == 1 else run  # else it reads as something else than a path
     return shlex.join(["annotate", word, f"run={run}", *more])
 

@@ -170,7 +170,7 @@ def test_the_queue_leads_to_what_is_wrong(demo_run, demo):
     assert order == sorted(order, reverse=True)
     assert len(order) == sum(r.status == "ok" for r in run.frames())
     truth = read_truth(demo / "truth.json", threshold=0.35)
-    right = evaluation.agreeing_instances(run, truth, iou=0.75)
+    right = evaluation.agreeing_instances(run, truth, iou=0.8)
     judged = [r for r in table.to_pylist() if r["instance_id"]]
     wrong = np.array([r["instance_id"] not in right for r in judged])
     assert 5 <= wrong.sum() < len(wrong) / 2

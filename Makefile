@@ -24,15 +24,16 @@ $(READY): requirements.lock pyproject.toml
 	$(call part,uv,) > $(VENV)/first.txt
 	$(PY) -m pip install --quiet --require-hashes -r $(VENV)/first.txt
 	$(call part,sam2, == 0) > $(VENV)/rest.txt
-	$(VENV)/bin/uv pip install --python $(PY) --require-hashes --no-deps -r $(VENV)/rest.txt
+	$(VENV)/bin/uv pip install --compile-bytecode --python $(PY) --require-hashes --no-deps -r $(VENV)/rest.txt
 	$(call part,sam2,) > $(VENV)/last.txt
 	SAM2_BUILD_CUDA=0 $(VENV)/bin/uv pip install --python $(PY) --require-hashes --no-deps --no-build-isolation -r $(VENV)/last.txt
 	$(VENV)/bin/uv pip install --python $(PY) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## generate the demo dataset, annotate it, export it, score it
+demo: setup ## generate the demo dataset, annotate it, export it, score it, report on it
 	$(PY) -m annotate dataset=demo models=tiny
 	@$(PY) -m annotate.evaluate run=runs/demo truth=data/demo/truth.json
+	@$(PY) -m annotate.report run=runs/demo
 
 # Each core takes its share of the tests in their order, so that most modules stay in one worker with
 # what they share, and in the end from what others have left. One thread each: models do not compete.

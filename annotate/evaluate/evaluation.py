@@ -33,6 +33,7 @@ from annotate.record.run_folder import Run
 from annotate.store import atomic
 
 KINDS = {"bbox": "box", "segm": "mask"}
+LISTED_CLASSES = 12  # on a terminal
 CURVE = tuple(round(0.01 * n, 2) for n in range(1, 100))  # thresholds
 
 
@@ -215,10 +216,13 @@ def table(result: Evaluation) -> str:
     kinds = list(result.average_precision)
     head = "  ".join(f"{KINDS[k]} AP  AP50 " for k in kinds)
     lines = [f"{'class':<{width}}  {head}  precision  recall     F1  objects"]
+    worst = sorted(names, key=lambda name: _worth(result.classes[name]))[:LISTED_CLASSES]
     lines += [
-        _row(name, width, scores.average_precision, scores.rates)
-        for name, scores in result.classes.items()
+        _row(name, width, result.classes[name].average_precision, result.classes[name].rates)
+        for name in worst
     ]
+    if more := len(names) - len(worst):
+        lines.append(f"... and {more:,} better ones, in evaluation.json and in the report")
     lines += [_row("all classes", width, result.average_precision, result.rates), ""]
     for kind, ap in result.average_precision.items():
         lines.append(
@@ -257,6 +261,12 @@ def table(result: Evaluation) -> str:
                 + ", ".join(few)
             )
     return "\n".join(map(printable, lines))
+
+
+def _worth(scores: ClassScores) -> float:
+    """Classes that the truth does not show come last."""
+    ap = list(scores.average_precision.values())[-1].ap  # of masks, where there are any
+    return math.inf if math.isnan(ap) else ap
 
 
 def _row(name: str, width: int, precision: Mapping[str, AveragePrecision], counted: Rates) -> str:

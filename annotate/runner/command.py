@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotate.errors import AnnotateError
@@ -17,10 +18,13 @@ DONE, REFUSED, GATE_FAILED = 0, 2, 3
 
 
 def say_root(run: Run) -> None:
-    """Name the folder that pictures are read from where it was not given on the command line.
+    """Name the folder that pictures are read from, unless it lies below the working folder.
 
-    A run folder may come from anywhere, and names a folder of this machine.
+    It was not given on the command line: a run folder may come from anywhere, and names a folder
+    of this machine.
     """
+    if isinstance(run.root, Path) and run.root.resolve().is_relative_to(Path.cwd()):
+        return
     said = run.shown("config.yaml")
     terminal.complain(f"pictures are read below {run.root}, as {said} has it")
 

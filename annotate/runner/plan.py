@@ -49,8 +49,9 @@ class Plan:
     @property
     def notes(self) -> list[str]:
         """What was found beside the items, or is likely to be a slip, a line each."""
-        is_demo = self.settings.dataset.kind == "demo"
-        notes = [str(self.found.left_out), "" if is_demo else self.found.hint]
+        notes = []
+        if self.settings.dataset.kind != "demo":
+            notes = [str(self.found.left_out), self.found.hint]
         limit, found = self.settings.limit, len(self.found.items)
         if limit is not None and limit < found:
             notes.append(

@@ -12,7 +12,7 @@ from annotate.data.printable import printable
 from annotate.record.run_summary import Counts, Gate
 from annotate.store import atomic
 
-LISTED_CLASSES = 20  # on a terminal
+LISTED_CLASSES = 12  # on a terminal
 
 
 @dataclass(frozen=True, slots=True)

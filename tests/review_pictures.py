@@ -14,9 +14,9 @@ from pathlib import Path
 from PIL import Image as PilImage
 
 from annotate.record.run_folder import Run
-from annotate.review.app import serving
+from annotate.review.app import QUEUE, serving
 from annotate.review.build import build
-from annotate.review.dataset import ReviewDataset, size_wh
+from annotate.review.dataset import ReviewDataset
 from tests import app_page
 from tests.settings import review_command
 
@@ -29,9 +29,6 @@ def main() -> None:
     run = Run.open(sys.argv[1])
     datasets, _ = build(run, review_command())
     shown = {dataset.kind: dataset for dataset in datasets}
-    first = max(shown["stills"].samples(), key=lambda sample: float(sample["doubt"]))
-    size = size_wh(first)
-    x, y, w, h = first["instances"]["detections"][0]["bounding_box"]
     with _app(shown["stills"], shown["videos"]) as app:
         app.select(0)
         app.push("accept (y)", "1 picture: accept")
@@ -39,17 +36,17 @@ def main() -> None:
         app.select(1)
         app.begin_to_tag("accept-track")
         _save(app, "tag")
+    first = shown["stills"].dataset.load_saved_view(QUEUE).first()
+    largest = max(first.instances.detections, key=lambda label: int(label.area))
+    x, y, w, h = largest.bounding_box
     with _app(shown["stills"], shown["videos"]) as app:
         app.open(0)
         app.page.wait_for_timeout(PAINTED_MS)
-        app.choose(size, (x + w / 2, y + h / 2))
+        app.choose((first.metadata.width, first.metadata.height), (x + w / 2, y + h / 2))
         app.push("fix (u)", "1 instance: fix")
-        _save(app, "instance")
-    with _app(shown["stills"], shown["videos"]) as app:
-        app.open(0)
+        _save(app, "instance", wait_ms=500)
         app.annotate()
-        label = first["instances"]["detections"][0]["label"]
-        app.page.get_by_text(label, exact=True).first.click()
+        app.page.get_by_text(largest.label, exact=True).first.click()
         _save(app, "edit")
     with _app(shown["videos"], shown["stills"]) as app:
         app.open(0)
@@ -68,8 +65,8 @@ def _app(*datasets: ReviewDataset) -> Iterator[app_page.AppPage]:
         yield app
 
 
-def _save(app: app_page.AppPage, name: str) -> None:
-    app.page.wait_for_timeout(PAINTED_MS)
+def _save(app: app_page.AppPage, name: str, wait_ms: int = PAINTED_MS) -> None:
+    app.page.wait_for_timeout(wait_ms)
     path = DOCS / f"review_{name}.png"
     app_page.save(app, path)
     with PilImage.open(path) as picture:

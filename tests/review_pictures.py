@@ -34,7 +34,7 @@ def main() -> None:
         app.push("accept (y)", "1 picture: accept")
         _save(app, "queue")
         app.select(1)
-        app.begin_to_tag("accept-track")
+        app.begin_to_tag("accept-track", labels=True)
         _save(app, "tag")
     first = shown["stills"].dataset.load_saved_view(QUEUE).first()
     largest = max(first.instances.detections, key=lambda label: int(label.area))

@@ -98,8 +98,10 @@ def test_stills_and_videos_are_decided_in_one_go_and_ctrl_c_brings_it_back(
             assert app.page.url.endswith("?view=queue")
             app.select(0)
             app.push("accept (y)", "1 picture: accept")
+            app.page.wait_for_timeout(4000)  # the App makes the grid anew
             app.select(1)  # another one, whether what is done is shown last already or not yet
             app.press("n", "1 picture: reject")
+            app.page.wait_for_timeout(4000)
             app.press("u", "open a picture or tick some first")
             app.open(0)
             third = frames[shown(app)]
@@ -195,6 +197,7 @@ def told(process: psutil.Process) -> str:
 
 
 def told_to_end(process: psutil.Process) -> bool:
-    """Whether a signal waits for it."""
+    """Whether SIGTERM waits for it."""
     status = Path(f"/proc/{process.pid}/status").read_text()
-    return any(int(mask, 16) for mask in re.findall(r"^ShdPnd:\s*(\w+)", status, re.MULTILINE))
+    waiting = int(status.partition("ShdPnd:")[2].split()[0], 16)
+    return bool(waiting >> (signal.SIGTERM - 1) & 1)

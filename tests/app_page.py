@@ -89,6 +89,32 @@ class AppPage:
         self.page.locator(at("looker")).nth(number).click()
         self.page.wait_for_selector(at("modal"))
 
+    def close(self) -> None:
+        """Back to the grid, by a click beside the picture."""
+        self.page.mouse.click(10, SIZE["height"] // 2)
+        self.page.wait_for_selector(at("modal"), state="hidden")
+
+    def choose(self, size_wh: tuple[int, int], at_wh: Sequence[float]) -> None:
+        """Click on what is at a place, in parts of its size, of the picture that is open."""
+        canvas = self.page.locator("#modal canvas").first.bounding_box()
+        assert canvas is not None
+        scale = min(canvas["width"] / size_wh[0], canvas["height"] / size_wh[1])
+        left = canvas["x"] + (canvas["width"] - scale * size_wh[0]) / 2
+        top = canvas["y"] + (canvas["height"] - scale * size_wh[1]) / 2
+        x, y = (part * scale * size for part, size in zip(at_wh, size_wh, strict=True))
+        self.page.mouse.click(left + x, top + y)
+
+    def press(self, key: str, said: str) -> None:
+        """Press a key, and wait for what the App says to it."""
+        self.page.keyboard.press(key)
+        self.page.get_by_text(said, exact=True).wait_for()
+
+    def push(self, button: str, said: str) -> None:
+        """Push a button of ours, and wait for what the App says to it."""
+        text = self.page.get_by_text(button, exact=True)
+        self.page.locator(f'[aria-label="{button}"]').or_(text).first.click()
+        self.page.get_by_text(said, exact=True).wait_for()
+
     def annotate(self) -> None:
         """Turn to the editor of the picture that is open."""
         self.page.get_by_text("Annotate", exact=True).first.click()

@@ -45,6 +45,7 @@ LIBRARIES = {
     "fiftyone": {
         "annotate/store/fiftyone_database.py", "annotate/review/dataset.py",
         "annotate/review/app.py", "annotate/review/server.py",
+        "annotate/review/plugins/decide/operators.py",
     },
     "bson": {f"annotate/review/{name}.py" for name in ("build", "pull", "dataset", "documents")},
     "pymongo": {"annotate/store/fiftyone_database.py", "annotate/review/dataset.py"},

@@ -1,17 +1,20 @@
-"""What FiftyOne's App offers on a review: saved views, colours, side bar, editing; and the App.
+"""What FiftyOne's App offers on a review: saved views, colours, side bar, editing; and serving it.
 
 FiftyOne is imported where it is used, after `connect` has said where its database is.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 
@@ -25,6 +28,8 @@ from annotate.review.documents import UNCERTAINTY_FIELDS
 LOOPBACK = "127.0.0.1"
 QUEUE = "queue"
 PATIENCE_S = 180
+FAREWELL_S = 10  # for the server to finish what it is asked
+PLUGINS = Path(__file__).with_name("plugins")
 
 
 def furnish(
@@ -94,6 +99,14 @@ def furnish(
     _offer_editing(shown, class_names)
 
 
+def join(datasets: Sequence[ReviewDataset]) -> None:
+    """Have each dataset of a run know the other one, to which a button leads."""
+    for shown in datasets:
+        others = [{"name": d.name, "kind": d.kind} for d in datasets if d is not shown]
+        shown.dataset.info["other"] = others[0] if others else None
+        shown.dataset.save()
+
+
 def _offer_editing(shown: ReviewDataset, class_names: Sequence[str]) -> None:
     """The App's own editor for masks, boxes and classes, with the run's classes in it."""
     path, dataset = shown.labels_path, shown.dataset
@@ -110,11 +123,24 @@ def _offer_editing(shown: ReviewDataset, class_names: Sequence[str]) -> None:
         dataset.activate_label_schemas(path)
 
 
-@contextmanager
-def serving(datasets: Sequence[ReviewDataset], *, port: int) -> Iterator[None]:
-    """FiftyOne's server on loopback, behind a guard (see `server`), for media of these datasets.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The App while it is served."""
 
-    Raises StorageError where the port is taken or the server does not come up.
+    address: str
+    _process: subprocess.Popen[bytes]
+
+    def wait(self) -> None:
+        """Until the server ends, which it does by itself only when something went wrong."""
+        self._process.wait()
+
+
+@contextmanager
+def serving(datasets: Sequence[ReviewDataset], *, port: int, log: Path) -> Iterator[Served]:
+    """FiftyOne's server on loopback, behind a guard (see `server`), for these datasets alone.
+
+    It begins at the queue of the first one. What it says goes to `log`. Raises StorageError where
+    the port is taken or the server does not come up.
     """
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -124,17 +150,33 @@ def serving(datasets: Sequence[ReviewDataset], *, port: int) -> Iterator[None]:
             raise StorageError(f"port={port}: it is taken; choose another one") from error
     command = [sys.executable, "-m", server.__name__, "--port", str(port), "--address", LOOPBACK]
     command += [f"--dataset={dataset.name}" for dataset in datasets]
-    # It ends with its standard input, which ends with this process however that may be.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    command += [f"--start=/datasets/{quote(datasets[0].name)}?view={QUEUE}"]
+    environment = {
+        **os.environ,
+        "FIFTYONE_PLUGINS_DIR": str(PLUGINS),  # ours and no other
+        "FIFTYONE_LOGGING_LEVEL": "INFO",
+    }
+    with log.open("wb") as said:
+        # It ends with its standard input, which ends with this process however that may be, and
+        # not with Ctrl-C, which is meant for this process.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
     try:
-        _wait_for(process, port)
-        yield
+        _wait_for(process, port, log)
+        yield Served(f"http://{LOOPBACK}:{port}", process)
     finally:
         process.terminate()
-        process.wait()
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(FAREWELL_S)
+        finally:
+            process.kill()
+            process.wait()
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """Until the server answers; its own makers give it a minute, a busy machine takes longer."""
     for _ in range(PATIENCE_S):
         with suppress(httpx.HTTPError):
@@ -143,12 +185,4 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
         if process.poll() is not None:
             break
         time.sleep(1)
-    raise StorageError(f"port={port}: FiftyOne's server did not come up; try again")
-
-
-def open_app(shown: ReviewDataset, *, port: int) -> Any:
-    """The App of the server on `port`, at the queue; a session to wait for."""
-    import fiftyone as fo
-
-    view = shown.dataset.load_saved_view(QUEUE)
-    return fo.launch_app(shown.dataset, view=view, port=port, address=LOOPBACK)
+    raise StorageError(f"port={port}: FiftyOne's server did not come up, see {log}; try again")

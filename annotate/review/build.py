@@ -10,7 +10,7 @@ from bson import ObjectId
 from tqdm import tqdm
 
 from annotate.config.settings import ReviewCommand
-from annotate.data.decisions import Applied
+from annotate.data.decisions import Applied, Decision
 from annotate.data.selection import kept_instances
 from annotate.data.splits import split_items
 from annotate.data.types import FrameRecord
@@ -38,15 +38,16 @@ def root_here(run: Run) -> Path:
     return run.root
 
 
-def build(run: Run, command: ReviewCommand) -> list[ReviewDataset]:
+def build(run: Run, command: ReviewCommand) -> tuple[list[ReviewDataset], list[Decision]]:
     """The datasets of a run as it is now, made or updated in place; those that have samples.
 
-    What people did in them is brought back first, so that nothing is lost. To be called under the
-    run's lock. Memory grows by the signals and by what was decided, not by the masks.
+    What people did in them is brought back first, so that nothing is lost, and comes second. To be
+    called under the run's lock. Memory grows by the signals and by what was decided, not by the
+    masks.
     """
-    pull(run, command)
+    brought = pull(run, command)
     uncertainty.write(run, command.threshold, near_duplicates=command.near_duplicates)
-    return _Builder(run, command).build()
+    return _Builder(run, command).build(), brought
 
 
 class _Builder:
@@ -67,7 +68,8 @@ class _Builder:
 
     def build(self) -> list[ReviewDataset]:
         """All of it; what the run has no more is removed."""
-        bar = tqdm(unit="frame", mininterval=1.0, dynamic_ncols=True)
+        # Only where it takes long, and somebody looks on.
+        bar = tqdm(unit="frame", mininterval=1.0, dynamic_ncols=True, delay=5, disable=None)
         with bar:
             annotated = (r for r in self._run.frames() if r.status == "ok")
             for (item, media), rows in groupby(annotated, lambda r: (r.item, r.media)):
@@ -86,7 +88,9 @@ class _Builder:
         for dataset in self._datasets.values():
             sequences = self._sequences and dataset.kind == "stills"
             app.furnish(dataset, names, colours, sequences=sequences)
-        return [self._datasets[kind] for kind in KINDS if kind in self._datasets]
+        made = [self._datasets[kind] for kind in KINDS if kind in self._datasets]
+        app.join(made)
+        return made
 
     def _dataset(self, kind: Kind) -> ReviewDataset:
         if kind not in self._datasets:

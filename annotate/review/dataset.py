@@ -248,6 +248,12 @@ class ReviewDataset:
             query = {"_id": {"$in": ids[start : start + BATCH]}}
             self._samples.update_many(query, {"$set": {"reviewed": True}})
 
+    def left(self) -> tuple[int, float]:
+        """How many samples have no verdict yet, and the highest doubt among them."""
+        query = {"tags": {"$nin": list(VERDICTS)}}
+        first = self._samples.find_one(query, {"doubt": 1}, sort=[("doubt", -1)])
+        return self._samples.count_documents(query), float(first["doubt"]) if first else -1.0
+
     def progress(self) -> dict[str, int]:
         """How many samples there are, were looked at, and have which tag; kept in `info`."""
         count = self._samples.count_documents

@@ -5,7 +5,8 @@ page ask for it. Here a request must name the server itself as its host and, whe
 which page it comes from, come from the server's own page; media are those of the datasets that are
 named, and nothing else.
 
-    python -m annotate.review.server --port 5151 --address 127.0.0.1 --dataset NAME ...
+    python -m annotate.review.server --port 5151 --address 127.0.0.1 --dataset NAME ... \
+        --start /datasets/NAME
 """
 
 from __future__ import annotations
@@ -24,14 +25,24 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Any, Send], Awaitable[None]]
 
 MEDIA = "/media"
+# Has browsers load and ask nothing from anywhere else: the page names fonts and counts of visits.
+NOWHERE_ELSE = (
+    b"content-security-policy",
+    b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:",
+)
 
 
 class Guard:
     """An ASGI app that refuses with 403 what the app behind it must not see."""
 
-    def __init__(self, app: App, hosts: Collection[str], shows: Callable[[str], bool]) -> None:
-        """`hosts` are `name:port`; `shows` tells whether a file may be given away."""
-        self._app, self._shows = app, shows
+    def __init__(
+        self, app: App, hosts: Collection[str], shows: Callable[[str], bool], start: str
+    ) -> None:
+        """`hosts` are `name:port`; `shows` tells whether a file may be given away.
+
+        `start` is where a browser is sent that asks for no page in particular.
+        """
+        self._app, self._shows, self._start = app, shows, start.encode()
         self._hosts = {host.encode() for host in hosts}
         self._origins = {b"http://" + host for host in self._hosts}
 
@@ -44,7 +55,18 @@ class Guard:
             await send({"type": "http.response.start", "status": 403, "headers": []})
             await send({"type": "http.response.body", "body": b"refused"})
             return
-        await self._app(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] == "/":
+            there = [(b"location", self._start)]
+            await send({"type": "http.response.start", "status": 307, "headers": there})
+            await send({"type": "http.response.body", "body": b""})
+            return
+
+        async def secluded(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), NOWHERE_ELSE]}
+            await send(message)
+
+        await self._app(scope, receive, secluded)
 
     async def _allows(self, scope: Scope) -> bool:
         hosts = [value for name, value in scope["headers"] if name.lower() == b"host"]
@@ -72,6 +94,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--address", required=True)
     parser.add_argument("--dataset", action="append", required=True)
+    parser.add_argument("--start", required=True)
     asked = parser.parse_args()
     os.environ.pop("FIFTYONE_DISABLE_SERVICES", None)  # as FiftyOne's own main does
     os.environ["FIFTYONE_SERVER"] = "1"
@@ -87,7 +110,7 @@ def main() -> None:
     config = Config()
     config.bind = [f"{asked.address}:{asked.port}"]
     set_port(asked.port)
-    guarded: Any = Guard(app, hosts, shows_media_of(asked.dataset))
+    guarded: Any = Guard(app, hosts, shows_media_of(asked.dataset), asked.start)
     asyncio.run(serve(guarded, config))
 
 

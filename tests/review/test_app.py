@@ -16,7 +16,7 @@ from annotate.data.geometry import encode_masks
 from annotate.data.types import Rle
 from annotate.record.run_folder import Run
 from annotate.report.overlay import class_colours
-from annotate.review.app import open_app, serving
+from annotate.review.app import serving
 from annotate.review.dataset import Place
 from tests import app_page
 from tests.review.reviewer import build, exported, of, pull
@@ -65,16 +65,14 @@ def test_the_whole_loop_with_a_browser(run: Run, tmp_path: Path):
     assert dataset is not None
     first = stills.load_saved_view("queue").first().frame_id
     port = app_page.free_port()
-    with serving([dataset], port=port):
-        session = open_app(dataset, port=port)
+    with serving([dataset], port=port, log=tmp_path / "review.log") as served:
         assert_only_its_media_are_given(port, stills.first().filepath, run.path / "config.yaml")
-        with app_page.app_page(f"http://127.0.0.1:{port}") as app:
+        with app_page.app_page(served.address) as app:
             app.wait_for_samples()
             assert app.samples() == 3
             assert_masks_are_drawn(app, tmp_path, run, stills.load_saved_view("queue"))
             app.select(0)
             app.tag("accept")
-        session.close()
 
     stills.reload()
     sample = of(stills, first)

@@ -114,7 +114,7 @@ def test_frames_of_a_folder_are_stills_that_play_as_a_sequence(run: Run, tmp_pat
     shutil.rmtree(run.records_dir)
     parquet.write_part(run.records_dir, "part-0", rows)
     command = review_command(f"name={run.path.name}", "near_duplicates=false")
-    (dataset,) = make_datasets(made, command)
+    (dataset,), _ = make_datasets(made, command)
     assert dataset.dataset.values("filepath") == [str(folder / f"{t}.png") for t in range(3)]
     (sequence,) = dataset.dataset.load_saved_view("sequences").iter_dynamic_groups()
     assert sequence.values("frame_index") == [0, 1, 2]

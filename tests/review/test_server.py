@@ -9,8 +9,8 @@ from annotate.review.server import Guard
 OWN = ("127.0.0.1:5151", "localhost:5151")
 
 
-def answer(path="/", query="", kind="http", host=OWN[0], **headers):
-    """The status of a request to a guarded app that says 200 to everything; 0: a closed socket."""
+def first_of(path="/fiftyone", query="", kind="http", host=OWN[0], **headers):
+    """How the answer begins to a request to a guarded app that says 200 to everything."""
     sent = []
 
     async def app(scope, receive, send):
@@ -22,8 +22,14 @@ def answer(path="/", query="", kind="http", host=OWN[0], **headers):
     fields = [(b"host", host.encode())] if host is not None else []
     fields += [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": kind, "path": path, "query_string": query.encode(), "headers": fields}
-    asyncio.run(Guard(app, OWN, lambda path: path == "/data/a b.png")(scope, None, send))
-    return sent[0].get("status", 0)
+    guard = Guard(app, OWN, lambda path: path == "/data/a b.png", "/datasets/demo?view=queue")
+    asyncio.run(guard(scope, None, send))
+    return sent[0]
+
+
+def answer(*args, **asked):
+    """Its status; 0: a closed socket."""
+    return first_of(*args, **asked).get("status", 0)
 
 
 @pytest.mark.parametrize("host", OWN)
@@ -58,3 +64,15 @@ def test_another_page_is_refused(origin):
 )
 def test_other_files_are_refused(path, query):
     assert answer(path, query) == 403
+
+
+def test_who_asks_for_no_page_begins_at_the_queue():
+    sent = first_of("/")
+    assert sent["status"] == 307
+    assert (b"location", b"/datasets/demo?view=queue") in sent["headers"]
+    assert answer("/", host="evil.example") == 403
+
+
+def test_a_browser_is_told_to_ask_nobody_else():
+    (policy,) = (v for n, v in first_of()["headers"] if n == b"content-security-policy")
+    assert b"default-src 'self'" in policy and b"http" not in policy

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from annotate.config.settings import ExportSettings
 from annotate.data.names import frame_name, plan_names
@@ -15,9 +16,10 @@ from annotate.data.types import ClassList, FrameRecord, Instance, Item
 from annotate.decode.download import at_hand
 from annotate.discover.files import numbered_images
 from annotate.errors import MediaError
-from annotate.record.resume import changed_items
-from annotate.record.run_folder import Run
 from exporters.staging import Staged, Staging, Target, stage_frames, stage_stills, staged_suffix
+
+if TYPE_CHECKING:
+    from annotate.record.run_folder import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Pictures:
         selection = Selection(run.decisions(), run.classes, self._only, tally)
         if run.damaged:
             tally.left_out["damaged"] = len(run.damaged)
+        from annotate.record.resume import changed_items  # which takes pyarrow
+
         changed = changed_items(run)
         planned = set(self._items)
         for (item, media), rows in groupby(run.frames(), lambda r: (r.item, r.media)):

@@ -99,9 +99,8 @@ def typed(composed: Composed, command: type[T]) -> T:
     known = [key for key in schema.keys(whole) if key not in targets]
     known += ["models", "threshold", "only", "export", *schema.keys(ExportSettings, "export")]
     known += ["store", *schema.keys(StoreSettings, "store")]
-    for target in (*formats.values(), *(targets[k] for k, _ in _ROLES.values() if k in targets)):
-        known += [target.at, *(f"{target.at}.{key}" for key in target.known_keys())]
-    schema.refuse_unknown(_dotted(values), known)
+    known += [name for name in (*_ROLES, *formats) if name in values]
+    schema.refuse_unknown(values, known)
     if "dataset" in wanted and values["dataset"].get("path") == schema.MISSING:
         raise ConfigError("dataset is not given: add dataset=VALUE")
     if "dataset" in wanted and isinstance(given := values["dataset"].get("path"), (list, dict)):
@@ -113,7 +112,12 @@ def typed(composed: Composed, command: type[T]) -> T:
         if role in wanted:
             own = {f.name for f in fields(settings)}
             values[role] = {k: v for k, v in values[role].items() if k in own}
-    return schema.checked(command, {k: v for k, v in (values | targets).items() if k in wanted})
+    # What needs no class of a model or a format to be told is told first: those take a while.
+    made = schema.checked(command, {k: v for k, v in (values | targets).items() if k in wanted})
+    for target in (*formats.values(), *(targets[k] for k, _ in _ROLES.values() if k in targets)):
+        known += [f"{target.at}.{key}" for key in target.known_keys()]
+    schema.refuse_unknown(_dotted(composed.values), known)
+    return made
 
 
 def _dotted(values: Mapping[str, Any]) -> Iterator[str]:

@@ -20,9 +20,6 @@ def _evaluate(argv: list[str]) -> int:
     from annotate.config.settings import EvaluateCommand, folders
 
     command = typed(compose(argv, "evaluate"), EvaluateCommand)
-    from annotate.evaluate import thresholds
-    from annotate.evaluate.evaluation import evaluate, table
-    from annotate.evaluate.truth import read_mapping, read_truth
     from annotate.record.resume import unchanged
     from annotate.record.run_folder import Run
     from annotate.store import atomic
@@ -34,6 +31,10 @@ def _evaluate(argv: list[str]) -> int:
     opened = Run.open(*folders(command.run))
     say_root(opened)
     run = unchanged(opened)
+    from annotate.evaluate import thresholds
+    from annotate.evaluate.evaluation import evaluate, table
+    from annotate.evaluate.truth import read_mapping, read_truth
+
     mapping = read_mapping(Path(command.mapping)) if command.mapping else None
     truth = read_truth(command.truth, threshold=command.threshold, mapping=mapping)
     suggestion = (command.beta, command.folds) if command.suggest else None

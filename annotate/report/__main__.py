@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from annotate.config.compose import compose, typed
-from annotate.config.settings import ReportCommand, folders
-from annotate.config.shipped import conf_dir
-from annotate.evaluate import uncertainty
-from annotate.record.resume import unchanged
-from annotate.record.run_folder import Run
-from annotate.report import drift, facts, page, pictures
 from annotate.report.commands import command, made_by, settings_of
-from annotate.report.headline import classes_by_need
-from annotate.report.timelines import timelines
 from annotate.runner.command import run_command, say_root
-from annotate.runner.summary import what_is_missing
 from annotate.runner.terminal import say
-from annotate.store import atomic
-from annotate.store.remote import allow
+
+if TYPE_CHECKING:
+    from annotate.config.settings import ReportCommand
+    from annotate.record.run_folder import Run
 
 
 def main() -> None:
@@ -33,6 +25,16 @@ def write_report(run: Run, asked: ReportCommand) -> Path:
 
     Raises ConfigError or StorageError.
     """
+    # What takes long to import waits until the command is known to be right.
+    from annotate.config.settings import folders
+    from annotate.evaluate import uncertainty
+    from annotate.record.run_folder import Run
+    from annotate.report import drift, facts, page, pictures
+    from annotate.report.headline import classes_by_need
+    from annotate.report.timelines import timelines
+    from annotate.runner.summary import what_is_missing
+    from annotate.store import atomic
+
     earlier = Run.open(*folders(asked.against)) if asked.against else None
     uncertainty.write(run, asked.threshold, near_duplicates=asked.near_duplicates)
     table = uncertainty.read(run)
@@ -61,6 +63,9 @@ def write_report(run: Run, asked: ReportCommand) -> Path:
 
 def _presets() -> dict[str, dict[str, Any]]:
     """What each shipped preset of models comes to, `balanced`, the default, first."""
+    from annotate.config.compose import compose
+    from annotate.config.shipped import conf_dir
+
     found = sorted(path.stem for path in (conf_dir() / "models").glob("*.yaml"))
     names = sorted(found, key=lambda name: name != "balanced")
     sections = ("ground", "segment", "track", "decode", "video")
@@ -70,11 +75,19 @@ def _presets() -> dict[str, dict[str, Any]]:
 
 def _said(asked: ReportCommand) -> list[str]:
     """What the page depends on besides the run."""
+    from annotate.config.settings import folders
+
     against = folders(asked.against) if asked.against else []
     return [*(f"against={place}" for place in against), f"threshold={asked.threshold:g}"]
 
 
 def _report(argv: list[str]) -> int:
+    from annotate.config.compose import compose, typed
+    from annotate.config.settings import ReportCommand, folders
+    from annotate.record.resume import unchanged
+    from annotate.record.run_folder import Run
+    from annotate.store.remote import allow
+
     asked = typed(compose(argv, "report"), ReportCommand)
     allow(asked.store.protocols)
     opened = Run.open(*folders(asked.run))

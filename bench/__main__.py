@@ -10,6 +10,7 @@ BENCHMARKS = {
     "tracker_speed": "the tracker's frames per second against sam2's own predictor; 1 min",
     "tracking": "HOTA, IDF1, id switches and J from text, against the two usual ways; 10 min",
     "tracker_memory": "memory of annotating a long video; 5 min",
+    "preset_memory": "what each preset takes of memory on a CPU; 5 min, 8 GB",
     "precision": "how far bfloat16 and the size of a batch move results; 1 min",
     "ray_overhead": "what Ray costs at one worker, and what a second one brings; 7 min",
 }

@@ -106,6 +106,11 @@ def write_grounder(folder: Path) -> None:
             tensors[INDEX_TABLE.format(stage=stage, block=block)] = index.clone()
     model.save_pretrained(folder, state_dict=tensors)
     (folder / "config.json").write_text(json.dumps(GROUNDER_CONFIG, indent=2), encoding="utf-8")
+    write_processor(folder)
+
+
+def write_processor(folder: Path) -> None:
+    """What makes pixels and tokens for a Grounding DINO of any size."""
     GroundingDinoImageProcessor().save_pretrained(folder)
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(_word_pieces()) + "\n", encoding="utf-8")

@@ -57,6 +57,14 @@ class GroundSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TileSettings:
+    """How large pictures are looked at closely; see `tile:` in conf/config.yaml."""
+
+    size: Annotated[int, within(64)] | Literal["auto"] | None
+    overlap: Annotated[float, within(0, 0.5)]  # share of a tile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentSettings:
     """How the masks of every segmenter are finished; see `segment:` in conf/config.yaml."""
 

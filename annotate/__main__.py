@@ -16,11 +16,13 @@ WORDS = {
     "evaluate": "annotate.evaluate.__main__",
     "report": "annotate.report.__main__",
     "models": "annotate.models.__main__",
+    "preview": "annotate.preview.__main__",
 }
 HELP = """\
 annotate: folders of images and videos plus a class list, turned into a training-ready dataset
 
   annotate dataset=photos prompts=classes.txt        annotate, then export; the same again resumes
+  annotate preview dataset=photos prompts='[kerb]'   try words and thresholds on 12 pictures
   annotate export run=runs/photos threshold=0.4      export again: no model, no GPU
   annotate review run=runs/photos                    look through it in FiftyOne
   annotate evaluate run=runs/photos truth=coco.json  AP, tracks, thresholds that suit

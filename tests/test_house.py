@@ -27,6 +27,7 @@ RANKS = (
     ("report",),
     ("review",),
     ("runner",),
+    ("preview",),
     ("config.compose",),
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}

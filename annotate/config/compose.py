@@ -34,7 +34,17 @@ T = TypeVar("T")
 
 # Values of these keys are taken as they stand: a path may hold blanks, brackets or quotes that
 # Hydra's grammar would read as syntax.
-_PATH_KEYS = ("prompts", "out", "run", "against", "truth", "gates.truth", "mapping", "suggest")
+_PATH_KEYS = (
+    "prompts",
+    "out",
+    "run",
+    "against",
+    "truth",
+    "gates.truth",
+    "mapping",
+    "suggest",
+    "sheet",
+)
 _ROLES = {"ground": ("grounder", GroundSettings), "segment": ("segmenter", SegmentSettings)}
 _GROUPS = ("dataset", "ground", "segment", "track", "models")
 _FORMATS = "annotate.formats"  # entry points of packages that bring formats
@@ -95,7 +105,8 @@ def typed(composed: Composed, command: type[T]) -> T:
         for name, node in values.items()
         if name not in _ROLES and isinstance(node, Mapping) and TARGET in node
     }
-    whole: Any = AnnotateCommand if "dataset" in values else command
+    whole: Any = command if issubclass(command, AnnotateCommand) else AnnotateCommand
+    whole = whole if "dataset" in values else command
     known = [key for key in schema.keys(whole) if key not in targets]
     known += ["models", "threshold", "only", "export", *schema.keys(ExportSettings, "export")]
     known += ["store", *schema.keys(StoreSettings, "store")]

@@ -267,6 +267,14 @@ class AnnotateCommand:
     gates: GateSettings
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewCommand(AnnotateCommand):
+    """conf/preview.yaml"""
+
+    n: AtLeast1
+    sheet: str | None
+
+
 def deciding(settings: Any) -> dict[str, Any]:
     """Those of some settings that decide records: not where and how it is computed."""
     idle = getattr(settings, "decides_nothing", ())

@@ -45,7 +45,9 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tile:
+class Tile:
+    """A picture at the size of its place, and what is written below it."""
+
     image: Image
     name: str
     moment: str  # of a video
@@ -61,7 +63,7 @@ def write_contact_sheet(run: Run, path: Path, *, threshold: float, tiles: int) -
     afterwards. Raises StorageError when the disk refuses.
     """
     survey = Survey(run, threshold, tiles)
-    drawn: dict[str, _Tile] = {}
+    drawn: dict[str, Tile] = {}
     gone: set[str] = set()
     chosen = survey.choose()
     while due := [c for c in chosen if c.frame_id not in drawn]:
@@ -76,7 +78,7 @@ def write_contact_sheet(run: Run, path: Path, *, threshold: float, tiles: int) -
         path.unlink(missing_ok=True)
     else:
         save(
-            _sheet(shown, _headline(run, chosen, survey.missing, threshold)),
+            arranged(shown, _headline(run, chosen, survey.missing, threshold)),
             path,
             format="PNG",
             optimize=True,
@@ -84,7 +86,7 @@ def write_contact_sheet(run: Run, path: Path, *, threshold: float, tiles: int) -
     return Sheet(len(shown), sum(tile.below for tile in shown))
 
 
-def _draw(run: Run, due: Sequence[Choice], threshold: float) -> dict[str, _Tile]:
+def _draw(run: Run, due: Sequence[Choice], threshold: float) -> dict[str, Tile]:
     """A tile per frame, less those that cannot be read."""
     choices = {choice.frame_id: choice for choice in due}
     overlay = Overlay(run.classes)
@@ -92,7 +94,7 @@ def _draw(run: Run, due: Sequence[Choice], threshold: float) -> dict[str, _Tile]
     for image, record, below in _pictures(run, choices, threshold):
         tile = overlay.tile(image, record.instances, TILE_WH, below=below)
         moment = f"  frame {record.frame_index}, {record.time_s:.1f} s"
-        drawn[record.frame_id] = _Tile(
+        drawn[record.frame_id] = Tile(
             tile, record.item, moment if record.media == "video" else "", bool(below)
         )
     return drawn
@@ -147,7 +149,8 @@ def _headline(run: Run, chosen: Sequence[Choice], missing: Sequence[int], thresh
     )
 
 
-def _sheet(tiles: Sequence[_Tile], headline: str) -> Image:
+def arranged(tiles: Sequence[Tile], headline: str) -> Image:
+    """Tiles in rows on one picture, below a line of text, if there is one."""
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
     w, h = TILE_WH[0], TILE_WH[1] + _LINE_PX

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -131,10 +132,17 @@ def plan(settings: AnnotateCommand) -> Plan:
 def sample(items: tuple[Item, ...], size: int) -> tuple[Item, ...]:
     """So many of the items, in their order: spread over all, and the same ones in a larger sample.
 
-    Names alone decide, so that a sample stays the same as a dataset grows, but for new items.
+    Every folder has its turn, with its stills and with its videos, before one has the next. Names
+    alone decide, so that a sample stays much the same as a dataset grows.
     """
     chance = {item.name: hashlib.sha256(item.name.encode()).digest() for item in items}
-    chosen = set(sorted(chance, key=chance.__getitem__)[:size])
+    turns: Counter[tuple[str, str]] = Counter()
+    order: list[tuple[int, bytes, str]] = []
+    for item in sorted(items, key=lambda item: chance[item.name]):
+        group = item.name.rpartition("/")[0], item.media
+        order.append((turns[group], chance[item.name], item.name))
+        turns[group] += 1
+    chosen = {name for _, _, name in sorted(order)[:size]}
     return tuple(item for item in items if item.name in chosen)
 
 

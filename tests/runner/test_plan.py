@@ -33,6 +33,15 @@ def test_a_sample_is_spread_keeps_the_order_and_is_part_of_a_larger_one():
     assert set(sample(items(1100), 20)) - set(items(1100)[1000:]) <= set(small)
 
 
+def test_a_sample_shows_every_folder_and_both_media():
+    names = [f"large/{n}.png" for n in range(500)] + ["small/a.png", "b.png"]
+    found = [Item(name, Path(name)) for name in names]
+    found += [Item(f"large/{n}.mp4", Path(f"large/{n}.mp4"), "video") for n in range(3)]
+    chosen = sample(tuple(found), 8)
+    assert {"small/a.png", "b.png"} <= {item.name for item in chosen}
+    assert [sum(i.media == m for i in chosen) for m in ("image", "video")] == [5, 3]
+
+
 def test_a_run_goes_on_from_a_first_try_and_ends_where_it_would_have(tmp_path):
     data = draw_stills(tmp_path / "data")
     tried = run(data, tmp_path / "run", "limit=2")

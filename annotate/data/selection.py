@@ -96,7 +96,17 @@ def kept_instances(
             tally.left_out["under min_area"] += 1
         elif spec.max_area is not None and instance.area > spec.max_area:
             tally.left_out["over max_area"] += 1
+        elif spec.min_aspect is not None and aspect(instance.box_xyxy) < spec.min_aspect:
+            tally.left_out["under min_aspect"] += 1
+        elif spec.max_aspect is not None and aspect(instance.box_xyxy) > spec.max_aspect:
+            tally.left_out["over max_aspect"] += 1
         elif instance.area == 0:
             tally.left_out["empty mask"] += 1
         else:
             yield instance
+
+
+def aspect(box_xyxy: tuple[float, float, float, float]) -> float:
+    """Width over height of a box; as of one pixel where a side is shorter."""
+    x0, y0, x1, y1 = box_xyxy
+    return max(1.0, x1 - x0) / max(1.0, y1 - y0)

@@ -44,6 +44,10 @@ class ClassSpec:
     threshold: float | None = None  # export score, 0..1; None: the run's threshold
     min_area: float | None = None  # px; smaller instances are not exported
     max_area: float | None = None  # px; larger instances are not exported
+    min_aspect: float | None = None  # width / height of the box; narrower ones are not exported
+    max_aspect: float | None = None  # width / height of the box; wider ones are not exported
+    parent: str | None = None  # the class that has what this one and its like leave
+    group: str | None = None  # of classes that are one for non-maximum suppression
     colour: str | None = None  # "#rrggbb" for overlays
 
 

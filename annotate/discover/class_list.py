@@ -20,7 +20,10 @@ from annotate.data.types import ClassList, ClassSpec, spoken
 from annotate.errors import PromptError, StorageError
 from annotate.store.remote import is_url, read_text
 
-_KEYS = ("name", "phrases", "negatives", "threshold", "min_area", "max_area", "colour")
+_KEYS = (
+    "name", "phrases", "negatives", "threshold", "min_area", "max_area", "min_aspect",
+    "max_aspect", "parent", "group", "colour",
+)  # fmt: skip
 _JOINERS = "\u200c\u200d"  # invisible, between letters of Persian and parts of emoji
 _SPELLED_OUT = 200  # characters of a line, from which it is taken for a text and not for a name
 
@@ -218,10 +221,16 @@ def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
         threshold=_number(entry, "threshold", at, high=1.0),
         min_area=_number(entry, "min_area", at),
         max_area=_number(entry, "max_area", at),
+        min_aspect=_number(entry, "min_aspect", at),
+        max_aspect=_number(entry, "max_aspect", at),
+        parent=_text(entry.get("parent"), at) or None,
+        group=_text(entry.get("group"), at) or None,
         colour=colour,
     )
-    if spec.min_area is not None and spec.max_area is not None and spec.min_area > spec.max_area:
-        raise PromptError(f"{at}: min_area={spec.min_area:g} is above max_area={spec.max_area:g}")
+    for what in ("area", "aspect"):
+        low, high = getattr(spec, f"min_{what}"), getattr(spec, f"max_{what}")
+        if low is not None and high is not None and low > high:
+            raise PromptError(f"{at}: min_{what}={low:g} is above max_{what}={high:g}")
     return spec
 
 
@@ -290,4 +299,22 @@ def _class_list(placed: Sequence[tuple[str, ClassSpec]], source: str) -> ClassLi
             owner, where = owners.setdefault(spoken(phrase).casefold(), (spec.name, at))
             if owner != spec.name:
                 raise PromptError(f"{at}: phrase {phrase!r} already finds {owner!r} at {where}")
+    _check_parents(placed)
     return ClassList(tuple(spec for _, spec in placed))
+
+
+def _check_parents(placed: Sequence[tuple[str, ClassSpec]]) -> None:
+    """Parents are classes of the list, and nobody is among their own."""
+    parents = {spec.name: spec.parent for _, spec in placed}
+    for at, spec in placed:
+        if spec.parent is not None and spec.parent not in parents:
+            near = nearest(spec.parent, list(parents))
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise PromptError(f"{at}: parent={spec.parent!r} is no class of this list{hint}")
+        above, way = spec.parent, [spec.name]
+        while above is not None:
+            if above in way:
+                circle = " below ".join([*way, above])
+                raise PromptError(f"{at}: {circle}: no class is its own parent")
+            way.append(above)
+            above = parents[above]

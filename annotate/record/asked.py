@@ -43,7 +43,9 @@ def deciding(documents: Mapping[str, Any]) -> Any:
         documents = {**documents, "config.yaml": {**NOT_ASKED_AT_FIRST, **asked, **named}}
     if "classes.yaml" not in documents:
         return documents
-    exporting = ("threshold", "min_area", "max_area", "colour")
+    exporting = (
+        "threshold", "min_area", "max_area", "min_aspect", "max_aspect", "colour",
+    )  # fmt: skip
     classes = documents["classes.yaml"].get("classes") or []
     kept = [
         {k: v for k, v in c.items() if k not in exporting} if isinstance(c, Mapping) else c

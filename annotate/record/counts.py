@@ -48,7 +48,7 @@ def count_records(run: Run, threshold: float, items: Collection[str] | None = No
         recorded += np.bincount(class_ids, minlength=len(names))
         np.maximum.at(best, class_ids, flat.field("score").to_numpy(zero_copy_only=False))
         sure = _above(flat, class_ids, run.classes, threshold)
-        of_size = within_area(flat, class_ids, run.classes)
+        of_size = within_limits(flat, class_ids, run.classes)
         wrong_size += np.bincount(class_ids[sure & ~of_size], minlength=len(names))
         if not decisions:
             counted = sure & of_size
@@ -84,7 +84,7 @@ def counting(
 ) -> npt.NDArray[np.bool_]:
     """Which instances count (n,): as `kept_instances`, on columns."""
     above = _above(instances, class_ids, classes, threshold)
-    return above & within_area(instances, class_ids, classes)
+    return above & within_limits(instances, class_ids, classes)
 
 
 def _above(
@@ -96,12 +96,23 @@ def _above(
     return above
 
 
-def within_area(
+def within_limits(
     instances: pa.Array, class_ids: npt.NDArray[np.int32], classes: ClassList
 ) -> npt.NDArray[np.bool_]:
-    """Which instances (n,) have a mask of a size that their class allows."""
+    """Which instances (n,) have a mask, and box, of a size and shape that their class allows."""
     smallest = np.array([max(1.0, spec.min_area or 0) for spec in classes.classes])
     largest = np.array([np.inf if s.max_area is None else s.max_area for s in classes.classes])
     areas = instances.field("area").to_numpy(zero_copy_only=False)
-    within: npt.NDArray[np.bool_] = (areas >= smallest[class_ids]) & (areas <= largest[class_ids])
+    boxes = pc.list_flatten(instances.field("box_xyxy")).to_numpy(zero_copy_only=False)
+    boxes = boxes.reshape(-1, 4)
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
+    aspects = sides[:, 0] / sides[:, 1]
+    narrowest = np.array([spec.min_aspect or 0.0 for spec in classes.classes])
+    widest = np.array([np.inf if s.max_aspect is None else s.max_aspect for s in classes.classes])
+    within: npt.NDArray[np.bool_] = (
+        (areas >= smallest[class_ids])
+        & (areas <= largest[class_ids])
+        & (aspects >= narrowest[class_ids])
+        & (aspects <= widest[class_ids])
+    )
     return within

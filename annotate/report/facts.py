@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from annotate.data.splits import Split, Splits, split_items
 from annotate.evaluate import uncertainty
-from annotate.record.counts import within_area
+from annotate.record.counts import within_limits
 from annotate.record.run_folder import Run
 from annotate.report.overlay import class_colours
 
@@ -129,7 +129,7 @@ class _Tally:
         class_ids, scores, areas = (
             flat.field(k).to_numpy(zero_copy_only=False) for k in ("class_id", "score", "area")
         )
-        within = within_area(flat, class_ids, self._classes)
+        within = within_limits(flat, class_ids, self._classes)
         kept = within & (scores >= self.limits[class_ids])
         self._count_instances(class_ids, scores, kept)
         # As limits are compared: in float32, in which 0.9 is a little less than 0.9.

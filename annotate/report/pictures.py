@@ -20,7 +20,7 @@ from annotate.data.types import FrameRecord, Image, Instance
 from annotate.decode.download import at_hand
 from annotate.errors import MediaError
 from annotate.evaluate import uncertainty
-from annotate.record.counts import within_area
+from annotate.record.counts import within_limits
 from annotate.record.run_folder import Run
 from annotate.report.neighbours import groups, varied
 from annotate.report.overlay import Overlay
@@ -146,7 +146,7 @@ def _class_examples(
             flat.field(k).to_numpy(zero_copy_only=False) for k in ("class_id", "score")
         )
         kept = scores >= np.array(limits, np.float32)[class_ids]
-        kept &= np.isin(class_ids, wanted) & within_area(flat, class_ids, run.classes)
+        kept &= np.isin(class_ids, wanted) & within_limits(flat, class_ids, run.classes)
         for class_id in np.unique(class_ids[kept]):
             rows = np.flatnonzero(kept & (class_ids == class_id))
             order = rows[np.argsort(scores[rows], kind="stable")]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from annotate.record.counts import within_area
+from annotate.record.counts import within_limits
 from annotate.record.run_folder import Run
 from annotate.report.facts import DOUBTFUL
 from annotate.report.overlay import class_colours
@@ -125,7 +125,9 @@ def _video(
         class_ids, scores, ids = (
             flat.field(k).to_numpy(zero_copy_only=False) for k in ("class_id", "score", "track_id")
         )
-        kept = (scores >= limits[class_ids]) & within_area(flat, class_ids, run.classes) & (ids > 0)
+        kept = (
+            (scores >= limits[class_ids]) & within_limits(flat, class_ids, run.classes) & (ids > 0)
+        )
         for row in np.flatnonzero(kept).tolist():
             track = int(ids[row])
             seen.setdefault(track, array("q")).append(int(index[parent[row]]))

@@ -50,12 +50,12 @@ def advice(counts: Counts, classes: ClassList, settings: AnnotateCommand, run: s
     for spec in [s for s in empty if counts.wrong_size[s.name]][:NAMED]:
         asked = " ".join(
             f"{key}={value:.10g}"
-            for key, value in (("min_area", spec.min_area), ("max_area", spec.max_area))
-            if value is not None
+            for key in ("min_area", "max_area", "min_aspect", "max_aspect")
+            if (value := getattr(spec, key)) is not None
         )
         lines.append(
             f"{spec.name}: {counts.wrong_size[spec.name]:,} score enough but are not of the size "
-            f"asked for ({asked or 'their masks are empty'})"
+            f"or shape asked for ({asked or 'their masks are empty'})"
         )
     if settings.only != "all":
         lines.append(f"only={settings.only}: exports hold what review has passed, and no more")

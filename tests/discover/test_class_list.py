@@ -229,3 +229,35 @@ def test_yaml_python_tags_are_refused(tmp_path):
 def test_class_list_from_data_needs_a_list():
     with pytest.raises(PromptError, match="expected a list"):
         class_list_from_yaml({"names": 3}, "here")
+
+
+def test_shapes_parents_and_groups_are_read_and_kept(tmp_path):
+    path = tmp_path / "classes.yaml"
+    path.write_text(
+        "- vehicle\n- {name: car, parent: vehicle, group: cars, min_aspect: 0.5, max_aspect: 4}\n"
+    )
+    classes = load_prompts(str(path))
+    car = classes.classes[1]
+    assert (car.parent, car.group, car.min_aspect, car.max_aspect) == ("vehicle", "cars", 0.5, 4.0)
+    again = tmp_path / "again.yaml"
+    again.write_text(class_list_to_yaml(classes))
+    assert load_prompts(str(again)) == classes
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+         "- {name: car, parent: vehicel}\n- vehicle\n",
+         r"y:1: parent='vehicel' is no class of this list; did you mean"),
+        ("- {name: a, parent: b}\n- {name: b, parent: a}\n", "y:1: a below b below a: no class is"),
+        ("- {name: a, parent: a}\n", "y:1: a below a: no class is its own parent"),
+        ("- {name: a, min_aspect: 3, max_aspect: 2}\n", "y:1: min_aspect=3 is above max_aspect=2"),
+        ("- {name: a, min_aspect: wide}\n", "y:1: min_aspect='wide'; expected a number >= 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_of_parents_and_shapes_is_one_line(tmp_path, text, said):
+    path = tmp_path / "y.yaml"
+    path.write_text(text)
+    with pytest.raises(PromptError, match=said.replace("y:1", r"y\.yaml:1")):
+        load_prompts(str(path))

@@ -43,7 +43,7 @@ def test_each_class_is_told_why_and_which_key_would_show_it(asked):
         "annotate export run='r x' threshold=0.27",
         "below the threshold in the class list: dog 0.45 < 0.5; with a lower one there the same "
         "command exports again, without a new run",
-        "van: 6 score enough but are not of the size asked for (min_area=900)",
+        "van: 6 score enough but are not of the size or shape asked for (min_area=900)",
         TINY,
     ]
 

@@ -1,0 +1,40 @@
+"""What people ask of a model before they choose it: licence, access, size, memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import yaml
+
+from annotate.config.schema import checked
+from annotate.config.shipped import conf_dir
+
+PROGRAM_GB = 2.4  # of RAM, beside the weights; see Memory of the presets in docs/results.md
+OF_WEIGHTS = 1.25  # RAM on a CPU, of the size of the weights in float32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Of one config of `ground=` or `segment=`."""
+
+    licence: str = "-"
+    gated: str | None = None  # page where access is asked for
+    parameters: int | None = None  # millions; None: none on this machine
+    needs: str | None = None  # what it does not work without
+
+    @property
+    def ram_gb(self) -> float:
+        """What a run takes on a CPU with this model, about: by what presets took."""
+        return PROGRAM_GB + OF_WEIGHTS * 4e-3 * (self.parameters or 0)
+
+    @property
+    def fits(self) -> bool:
+        """Whether this machine has so much RAM."""
+        return self.ram_gb < psutil.virtual_memory().total / 1e9
+
+
+def facts(role: str, name: str) -> Facts:
+    """What is known of a config that ships; nothing of one of the user's own."""
+    known = yaml.safe_load((conf_dir() / "facts.yaml").read_text(encoding="utf-8"))
+    return checked(Facts, known.get(role, {}).get(name) or {}, f"facts.{role}.{name}")

@@ -37,7 +37,10 @@ class Segmenter(ABC):
     """Parameters that a resume may change; the kind of device is noted by itself."""
 
     has_memory: ClassVar[bool] = False
-    """Whether it can carry objects through a video. Without, videos are refused with a sentence."""
+    """Whether it can carry objects through a video. Without, overlap and motion tell who is who."""
+
+    boxes_only: ClassVar[bool] = False
+    """Whether its masks are the boxes themselves, which records then hold to the last digit."""
 
     memory: Memory | None = None
     """What carries them, once `load` has come."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 NO_MEMORY = (
-    "this segmenter has no memory to carry objects through a video, it serves stills alone; "
-    "leave videos out with dataset.kind=images, or choose another one, such as segment=balanced"
+    "this segmenter has no memory for videos: overlap and motion of detections tell who is who, "
+    "and masks come from the frames that are grounded, the only ones recorded (ground.every)"
 )
 
 

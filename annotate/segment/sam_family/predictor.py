@@ -42,10 +42,10 @@ class Predictor:
         values = prepared["pixel_values"]
         with precision.autocast(self._device):
             found = self._model.get_image_embeddings(values)
-        input_hw = tuple(values.shape[-2:])
+        input_hw = values.shape[-2], values.shape[-1]
         # SAM keeps the aspect and pads; SAM 2 stretches the picture over the whole input.
-        shown_hw = tuple(map(int, prepared.get("reshaped_input_sizes", [input_hw])[0]))
-        return Embedding(_keywords(found), image.shape[:2], shown_hw, input_hw)
+        shown_h, shown_w = map(int, prepared.get("reshaped_input_sizes", [input_hw])[0])
+        return Embedding(_keywords(found), image.shape[:2], (shown_h, shown_w), input_hw)
 
     @torch.inference_mode()
     def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,8 +91,8 @@ def of_picture(logits_kab: Tensor, embedding: Embedding) -> Tensor:
 def _keywords(found: Any) -> dict[str, Any]:
     """What `get_image_embeddings` gives, in whole precision, as the model's forward takes it."""
     if isinstance(found, tuple):  # SAM-HQ, whose decoder looks at the first of the levels alone
-        features, levels = found
-        return {"image_embeddings": features.float(), "intermediate_embeddings": [levels[0].float()]}
+        features, (level, *_) = found
+        return {"image_embeddings": features.float(), "intermediate_embeddings": [level.float()]}
     if isinstance(found, list):  # SAM 2 and EdgeTAM, from fine to coarse
         return {"image_embeddings": [level.float() for level in found]}
     return {"image_embeddings": found.float()}

@@ -1,10 +1,11 @@
 """A tiny EdgeTAM with random weights, in the layout of transformers.
 
-Its own backbone is one of the package timm. Without that package a convolution for each level stands
-in its place, under a model type of its own; all else is EdgeTAM's.
+Its own backbone is one of the package timm. Without that package a convolution for each level
+stands in its place, under a model type of its own; all else is EdgeTAM's.
 """
 
 import importlib.util
+import itertools
 from pathlib import Path
 
 from tests.segment.made.sam2_transformers import DECODER, LEVELS, PROMPTS, stretched
@@ -52,7 +53,7 @@ def _stand_in():
             widths = [3, 8, 16, 32, 64]
             self.levels = torch.nn.ModuleList(
                 torch.nn.Conv2d(a, b, 4 if a == 3 else 2, stride=4 if a == 3 else 2)
-                for a, b in zip(widths, widths[1:], strict=False)
+                for a, b in itertools.pairwise(widths)
             )
             self.post_init()
 

@@ -117,7 +117,9 @@ def expected(ids: Sequence[int], masks: Bools, size_hw: tuple[int, int]) -> Carr
     k = len(ids)
     nothing = Prediction(torch.zeros(k, 1, 1), torch.zeros(k), torch.zeros(k), torch.zeros(k, 1))
     boxes = mask_boxes(masks) * grid_px(size_hw)
-    return Carried(list(ids), nothing, np.zeros(k), masks.reshape(k, -1), boxes, drawn=False)
+    return Carried(
+        list(ids), nothing, np.zeros(k), masks.reshape(k, GRID * GRID), boxes, drawn=False
+    )
 
 
 def of_rows(said: Prediction, rows: Iterable[int]) -> Prediction:

@@ -21,8 +21,9 @@ class Embedding:
 
     features: Mapping[str, Any]  # keywords of the model's forward
     size_hw: tuple[int, int]  # of the picture, px
-    shown_hw: tuple[int, int]  # of the picture in the model's input, px; the rest is padding
+    shown_hw: tuple[int, int]  # of the picture in the model's input, px
     input_hw: tuple[int, int]  # of the model's input, px
+    padded: bool  # the picture keeps its aspect there, and the rest is padding
 
 
 class Predictor:
@@ -44,8 +45,9 @@ class Predictor:
             found = self._model.get_image_embeddings(values)
         input_hw = values.shape[-2], values.shape[-1]
         # SAM keeps the aspect and pads; SAM 2 stretches the picture over the whole input.
-        shown_h, shown_w = map(int, prepared.get("reshaped_input_sizes", [input_hw])[0])
-        return Embedding(_keywords(found), image.shape[:2], (shown_h, shown_w), input_hw)
+        padded = "reshaped_input_sizes" in prepared
+        shown_h, shown_w = map(int, prepared["reshaped_input_sizes"][0]) if padded else input_hw
+        return Embedding(_keywords(found), image.shape[:2], (shown_h, shown_w), input_hw, padded)
 
     @torch.inference_mode()
     def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,20 +74,18 @@ def boxes_in_input(boxes_k4: Tensor, embedding: Embedding) -> Tensor:
 
 
 def of_picture(logits_kab: Tensor, embedding: Embedding) -> Tensor:
-    """Logits over the model's input, its padding included, to those over the picture alone.
+    """Logits over the model's input to those over the picture alone.
 
-    Where the picture does not end with a logit, that axis is brought to the input's resolution
-    first, as SAM's own post-processing does with both.
+    Where there is padding they are brought to the input's resolution first, as SAM's own
+    post-processing does: a picture need not end with a logit, and what lies beyond its edge counts.
     """
-    sizes = zip(logits_kab.shape[1:], embedding.shown_hw, embedding.input_hw, strict=True)
-    axes = [(n if n * shown % whole == 0 else whole, shown, whole) for n, shown, whole in sizes]
-    size = [n for n, _, _ in axes]
-    if size != list(logits_kab.shape[1:]):
-        logits_kab = functional.interpolate(
-            logits_kab[:, None], size, mode="bilinear", align_corners=False
-        )[:, 0]
-    rows, columns = (n * shown // whole for n, shown, whole in axes)
-    return logits_kab[:, :rows, :columns]
+    if not embedding.padded:
+        return logits_kab
+    up = functional.interpolate(
+        logits_kab[:, None], embedding.input_hw, mode="bilinear", align_corners=False
+    )
+    rows, columns = embedding.shown_hw
+    return up[:, 0, :rows, :columns]
 
 
 def _keywords(found: Any) -> dict[str, Any]:

@@ -92,10 +92,15 @@ class TrackSettings:
     reach: NotNegative  # how far from where it is expected a lost object may return, object sizes
     cut: Share  # mean colour change that ends a scene
 
-    def at_rhythm(self, every: int) -> TrackSettings:
-        """The settings where only every n-th frame has detections to count."""
+    def at_rhythm(self, every: int, *, blind: bool = False) -> TrackSettings:
+        """The settings where only every n-th frame has detections to count.
+
+        `blind`: the others are not looked at, so that gaps count those with detections, too.
+        """
+        gap = max(0, (self.max_gap + 1) // every - 1) if blind else self.max_gap
         return replace(
             self,
+            max_gap=gap,
             max_misses=max(1, round(self.max_misses / every)),
             min_hits=max(1, round(self.min_hits / every)),
         )

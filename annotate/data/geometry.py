@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -25,6 +26,30 @@ def encode_masks(masks_nhw: Masks) -> list[str]:
     by_column = np.ascontiguousarray(masks_nhw.transpose(0, 2, 1)).view(np.uint8)
     rles = coco_mask.encode(by_column.transpose(2, 1, 0))
     return [rle["counts"].decode("ascii") for rle in rles]
+
+
+def encode_box(box_xyxy: Sequence[float], size_hw: tuple[int, int]) -> tuple[str, int]:
+    """COCO compressed RLE counts, and the area, of the pixels whose centres lie in a box.
+
+    A box that has no centre of a pixel in it has the pixel that its own centre lies in.
+    """
+    h, w = size_hw
+    x0, x1 = _pixels(box_xyxy[0], box_xyxy[2], w)
+    y0, y1 = _pixels(box_xyxy[1], box_xyxy[3], h)
+    high, wide = y1 - y0, x1 - x0
+    runs = [x0 * h + y0, *([high, h - high] * wide)]
+    runs[-1] = h * w - sum(runs[:-1])
+    rle = coco_mask.frPyObjects({"counts": runs, "size": [h, w]}, h, w)
+    return rle["counts"].decode("ascii"), high * wide
+
+
+def _pixels(start: float, end: float, size: int) -> tuple[int, int]:
+    """Along one axis of so many pixels, those whose centres lie from start to end, half-open."""
+    first, last = max(math.ceil(start - 0.5), 0), min(math.ceil(end - 0.5), size)
+    if first < last:
+        return first, last
+    middle = min(max(math.floor((start + end) / 2), 0), size - 1)
+    return middle, middle + 1
 
 
 def decode_masks(counts: Sequence[str], size_hw: tuple[int, int]) -> Masks:

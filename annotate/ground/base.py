@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from annotate.data.types import ClassList, Image
+from annotate.data.types import ClassList, Image, Rle
 from annotate.models.provenance import of_class
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Candidates:
     scores: Tensor | Any  # (m,) float, 0..1
     class_ids: Tensor | Any  # (m,) int, index into the class list
     phrases: Sequence[str]  # (m,) the text that found each
+    masks: Sequence[Rle | None] | None = None  # (m,) at the picture's size, of a model with masks
 
 
 class Grounder(ABC):

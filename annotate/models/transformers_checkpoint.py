@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import warnings
@@ -15,10 +16,11 @@ from safetensors import SafetensorError, safe_open
 
 from annotate.errors import WeightsError, one_line
 from annotate.models.checks import damaged, raise_unfit
-from annotate.models.hub import fetch, identified
+from annotate.models.hub import Source, fetch, identified
 from annotate.models.layouts import GrounderSource
 from annotate.models.provenance import Provenance
 
+TIMM = "timm_wrapper"  # model_type of a backbone that another package has
 GROUNDER_TYPES = ("grounding-dino", "mm-grounding-dino")  # config.json: model_type
 
 
@@ -26,12 +28,29 @@ def load_grounding_dino(
     source: GrounderSource, device: torch.device
 ) -> tuple[Any, Any, Provenance]:
     """The model (float32, in eval mode, on the device), its processor, and what was loaded."""
+    kinds = ("AutoModelForZeroShotObjectDetection", "AutoProcessor")
+    return load_checkpoint(source, device, "a grounder", GROUNDER_TYPES, kinds)
+
+
+def load_checkpoint(
+    source: Source, device: torch.device, what: str, types: Sequence[str], kinds: tuple[str, str]
+) -> tuple[Any, Any, Provenance]:
+    """The model (float32, in eval mode, on the device), its processor, and what was loaded.
+
+    `what` the model is to be has one of the model types `types`; `kinds` are the names of
+    transformers' classes of the model and of the processor. Raises WeightsError.
+    """
     fetched = fetch(source)
     config = _read_config(source.model, fetched.folder / "config.json")
-    if config.get("model_type") not in GROUNDER_TYPES:
+    if config.get("model_type") not in types:
         raise WeightsError(
             f"{source.model}: config.json says model_type {config.get('model_type')!r}; "
-            f"a grounder is one of {', '.join(GROUNDER_TYPES)}"
+            f"{what} is one of {', '.join(types)}"
+        )
+    if TIMM in json.dumps(config) and importlib.util.find_spec("timm") is None:
+        raise WeightsError(
+            f"{source.model}: its backbone comes with the package timm, which is not installed: "
+            "pip install timm"
         )
     for path in fetched.weights:
         _check_safetensors(source.model, path)
@@ -39,11 +58,11 @@ def load_grounding_dino(
     with _quiet_transformers():
         import transformers  # seconds of import that listing and fetching can do without
 
-        library: Any = transformers  # untyped
+        model_class, processor_class = (getattr(transformers, name) for name in kinds)
         safe = {"local_files_only": True, "trust_remote_code": False}
         try:
-            processor = library.AutoProcessor.from_pretrained(fetched.folder, **safe)
-            model, report = library.AutoModelForZeroShotObjectDetection.from_pretrained(
+            processor = processor_class.from_pretrained(fetched.folder, **safe)
+            model, report = model_class.from_pretrained(
                 fetched.folder,
                 use_safetensors=True,
                 dtype=torch.float32,

@@ -26,8 +26,8 @@ from annotate.errors import MediaError
 from annotate.models.memory_limit import MemoryLimit
 from annotate.record import reviews
 from annotate.record.run_folder import Run
-from annotate.segment.base import Segmenter
-from annotate.segment.finishing import Cut, cut_masks, decode
+from annotate.segment.base import NO_MEMORY, Segmenter
+from annotate.segment.finishing import Cut, cut_boxes, cut_masks, decode
 from annotate.segment.video import VideoSegmenter
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,9 @@ def _masks_of(
     run: Run, record: FrameRecord, boxes: Tensor, segmenter: Segmenter, settings: SegmentSettings
 ) -> Iterator[tuple[int, Cut]]:
     """Masks of boxes (k, 4) xyxy px in one picture, by their rows."""
+    if segmenter.boxes_only:
+        yield from cut_boxes(boxes.numpy(), (record.height, record.width))
+        return
     picture = _picture(run, record)
     (embedding,) = MemoryLimit("pictures").alone(lambda: segmenter.embed([picture]))
     logits, _ = decode(segmenter, embedding, boxes, MemoryLimit("boxes"))
@@ -118,6 +121,9 @@ def _tracks(
         return []
     follow: list[Decision] = []
     segmenter = load()
+    if segmenter.memory is None:
+        log.warning("%d corrected tracks are not carried on: %s", len(due), NO_MEMORY)
+        return []
     items = {item for item, _ in due}
     for item, rows in groupby(run.frames(), lambda r: r.item):
         if item not in items:

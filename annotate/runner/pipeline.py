@@ -12,15 +12,14 @@ import torch
 
 from annotate.config.settings import SegmentSettings, TrackSettings
 from annotate.data.types import Frame, FrameRecord, Instance, Item
-from annotate.errors import ConfigError
 from annotate.ground.select import Detector
 from annotate.models.memory_limit import MemoryLimit
-from annotate.segment.base import NO_MEMORY, Segmenter
-from annotate.segment.finishing import Masker, cut_masks
+from annotate.segment.base import Segmenter
+from annotate.segment.finishing import Cut, Masker, cut_boxes, cut_masks
 from annotate.segment.video import VideoSegmenter
 from annotate.track import settling
 from annotate.track.endless import EndlessSettling
-from annotate.track.sightings import TrackedFrame
+from annotate.track.sightings import Sighting, TrackedFrame
 from annotate.track.tracker import STATE_CLASSES, VideoTracker
 
 
@@ -42,11 +41,9 @@ class Pipeline:
         """`every`: frames of a video from one grounding to the next; `batch`: key frames a pass."""
         self._detector = detector
         self._masker = Masker(segmenter, segment, at_once=boxes_at_once)
-        self._video: VideoSegmenter | None = None
-        if segmenter.memory is not None:
-            self._video = VideoSegmenter(
-                segmenter, boxes_at_once=boxes_at_once, objects_at_once=objects_at_once
-            )
+        self._video = VideoSegmenter(
+            segmenter, boxes_at_once=boxes_at_once, objects_at_once=objects_at_once
+        )
         self._segment, self._track = segment, track
         self._every, self._batch = every, batch
         self.seconds: Counter[str] = Counter()
@@ -67,39 +64,37 @@ class Pipeline:
         """One pass over the frames of a video, in their order.
 
         With `after`, the state of an earlier pass, it goes on there; the frames must then begin
-        with those that it held. Raises ConfigError where the segmenter has no memory.
+        with those that it held. Without a memory there are records of key frames alone.
         """
-        if self._video is None:
-            raise ConfigError(NO_MEMORY)
         tracker = VideoTracker(
             self._video, self._detector, self._track, every=self._every, batch=self._batch
         )
         source = iter(frames)
         if after is not None:
             tracker.restore(after["tracker"], source)
-        return VideoPass(tracker, source, self._segment)
+        return self._pass(tracker, source)
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[FrameRecord]:
         """Records of a video that may have no end, while its frames come in; see VideoPass.so_far.
 
-        A record comes at most 2 * `every` frames after its frame was read. Raises ConfigError where
-        the segmenter has no memory.
+        A record comes at most 2 * `every` frames after its frame was read.
         """
-        if self._video is None:
-            raise ConfigError(NO_MEMORY)
         # Key frames do not wait for each other, as those of `video` do to share a pass.
         tracker = VideoTracker(self._video, self._detector, self._track, every=self._every, batch=1)
-        return VideoPass(tracker, frames, self._segment).so_far()
+        return self._pass(tracker, frames).so_far()
+
+    def _pass(self, tracker: VideoTracker, frames: Iterable[Frame]) -> VideoPass:
+        return VideoPass(tracker, frames, self._segment, boxes_only=self._video.boxes_only)
 
     @property
     def device(self) -> torch.device:
         """Where memories are kept."""
-        return self._video.device if self._video else torch.device("cpu")
+        return self._video.device
 
     @property
     def state_classes(self) -> tuple[type, ...]:
         """The dataclasses that the state of a pass holds."""
-        return (*(self._video.state_classes if self._video else ()), *STATE_CLASSES)
+        return (*self._video.state_classes, *STATE_CLASSES)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -117,11 +112,18 @@ class VideoPass:
     """
 
     def __init__(
-        self, tracker: VideoTracker, frames: Iterable[Frame], segment: SegmentSettings
+        self,
+        tracker: VideoTracker,
+        frames: Iterable[Frame],
+        segment: SegmentSettings,
+        *,
+        boxes_only: bool = False,
     ) -> None:
+        """`boxes_only`: see Segmenter."""
         self._tracker = tracker
         self._frames = frames
         self._segment = segment
+        self._boxes_only = boxes_only
         self._masks = MemoryLimit("masks")
 
     def state(self) -> dict[str, Any]:
@@ -152,8 +154,7 @@ class VideoPass:
         sightings = list(tracked.sightings.values())
         if not sightings:
             return
-        logits = torch.stack([s.logits for s in sightings])
-        for row, cut in cut_masks(logits, tracked.frame.size_hw, self._segment, self._masks):
+        for row, cut in self._cuts(sightings, tracked.frame.size_hw):
             seen = sightings[row].seen
             yield Instance(
                 instance_id="",
@@ -169,6 +170,15 @@ class VideoPass:
                 margin=None if seen is None else seen.margin,
                 box_iou=None if seen is None else cut.iou_with(seen.box_xyxy),
             )
+
+    def _cuts(
+        self, sightings: Sequence[Sighting], size_hw: tuple[int, int]
+    ) -> Iterator[tuple[int, Cut]]:
+        """The finished masks of sightings, by their rows."""
+        if self._boxes_only:  # without a memory, so all of them were detected
+            return cut_boxes([s.seen.box_xyxy for s in sightings if s.seen is not None], size_hw)
+        logits = torch.stack([s.logits for s in sightings])
+        return cut_masks(logits, size_hw, self._segment, self._masks)
 
 
 def ok_record(frame: Frame, instances: tuple[Instance, ...]) -> FrameRecord:

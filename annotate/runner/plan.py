@@ -59,6 +59,9 @@ class Plan:
                 f"limit={limit}: {limit:,} of {found:,} items, spread over the dataset; the same "
                 "command without it goes on from there"
             )
+        has_memory = getattr(self.settings.segmenter.locate(), "has_memory", False)
+        if not has_memory and any(item.media == "video" for item in self.found.items):
+            notes.append(f"segment: {NO_MEMORY}")
         return [note for note in notes if note]
 
     @property
@@ -109,7 +112,7 @@ def plan(settings: AnnotateCommand) -> Plan:
     shard = Shard.parse(settings.shard) if settings.shard else None
     exporters = make_exporters(settings)
     settings.grounder.make(Grounder)
-    segmenter = settings.segmenter.make(Segmenter)
+    settings.segmenter.make(Segmenter)
     for target in (settings.grounder, settings.segmenter):
         for value in target.arguments.values():
             is_url(value)  # raises for those that are not opened, before there is a run folder
@@ -124,8 +127,6 @@ def plan(settings: AnnotateCommand) -> Plan:
         from annotate.runner import gates  # which take what computes scores
 
         gates.check(settings.gates, classes, [item.name for item in found.items])
-    if not segmenter.has_memory and any(item.media == "video" for item in found.items):
-        raise ConfigError(f"segment: {NO_MEMORY}")
     return Plan(settings, classes, found, shard, exporters)
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 NO_MEMORY = (
-    "this segmenter has no memory to carry objects through a video, it serves stills alone; "
-    "leave videos out with dataset.kind=images, or choose another one, such as segment=balanced"
+    "this segmenter has no memory for videos: overlap and motion of detections tell who is who, "
+    "and masks come from the frames that are grounded, the only ones recorded (ground.every)"
 )
 
 
@@ -37,7 +37,10 @@ class Segmenter(ABC):
     """Parameters that a resume may change; the kind of device is noted by itself."""
 
     has_memory: ClassVar[bool] = False
-    """Whether it can carry objects through a video. Without, videos are refused with a sentence."""
+    """Whether it can carry objects through a video. Without, overlap and motion tell who is who."""
+
+    boxes_only: ClassVar[bool] = False
+    """Whether its masks are the boxes themselves, which records then hold to the last digit."""
 
     memory: Memory | None = None
     """What carries them, once `load` has come."""

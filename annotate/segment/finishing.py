@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -40,10 +40,7 @@ class Masker:
         """
         if not len(found):
             return ()
-        (embedding,) = self._pictures.alone(lambda: self._segmenter.embed([frame.image]))
-        boxes = torch.from_numpy(found.boxes_xyxy)
-        logits, ious = decode(self._segmenter, embedding, boxes, self._at_once)
-        scores = ious.cpu().numpy()
+        scores, cuts = self._cut(frame, found)
         return tuple(
             Instance(
                 instance_id=f"{frame.frame_id}:{row}",
@@ -57,8 +54,20 @@ class Masker:
                 margin=float(found.margins[row]),
                 box_iou=cut.iou_with(found.boxes_xyxy[row]),
             )
-            for row, cut in cut_masks(logits, frame.size_hw, self._settings, self._masks)
+            for row, cut in cuts
         )
+
+    def _cut(
+        self, frame: Frame, found: Detections
+    ) -> tuple[npt.NDArray[np.float32], Iterator[tuple[int, Cut]]]:
+        """The estimates (k,) of the segmenter, and the finished masks by their rows."""
+        if self._segmenter.boxes_only:
+            return np.ones(len(found), np.float32), cut_boxes(found.boxes_xyxy, frame.size_hw)
+        (embedding,) = self._pictures.alone(lambda: self._segmenter.embed([frame.image]))
+        boxes = torch.from_numpy(found.boxes_xyxy)
+        logits, ious = decode(self._segmenter, embedding, boxes, self._at_once)
+        cuts = cut_masks(logits, frame.size_hw, self._settings, self._masks)
+        return ious.cpu().numpy(), cuts
 
 
 def decode(
@@ -86,6 +95,16 @@ class Cut:
     def iou_with(self, box_xyxy: npt.NDArray[np.float32]) -> float:
         """Of the mask's box with another one (4,), px."""
         return geometry.box_iou(self.box_xyxy, box_xyxy.tolist())
+
+
+def cut_boxes(
+    boxes_xyxy: Iterable[npt.NDArray[np.float32]], size_hw: tuple[int, int]
+) -> Iterator[tuple[int, Cut]]:
+    """Boxes px as masks, by their rows; the box of each stays as it is, to the last digit."""
+    for row, box in enumerate(boxes_xyxy):
+        x0, y0, x1, y1 = (float(v) for v in box)
+        counts, area = geometry.encode_box((x0, y0, x1, y1), size_hw)
+        yield row, Cut(Rle(counts, size_hw), (x0, y0, x1, y1), area)
 
 
 def cut_masks(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from annotate.data.types import Image
 from annotate.models.memory_limit import MemoryLimit
-from annotate.segment.base import NO_MEMORY, Prediction, Segmenter
+from annotate.segment.base import Memory, Prediction, Segmenter
 from annotate.segment.finishing import decode
+from annotate.segment.no_memory import NoMemory
 
 
 class VideoSegmenter:
     """What a tracker asks: of a segmenter one picture at a time, of its memory a group of objects.
 
     Objects do not see each other in a memory, so a group of them is a pass like any. Raises
-    MemoryError when one box or object alone is too much.
+    MemoryError when one box or object alone is too much. Of a segmenter without a memory, which
+    `remembers` tells, nothing may be carried, seeded or encoded.
     """
 
     def __init__(
@@ -28,9 +30,10 @@ class VideoSegmenter:
         boxes_at_once: MemoryLimit | None = None,
         objects_at_once: MemoryLimit | None = None,
     ) -> None:
-        if segmenter.memory is None:
-            raise TypeError(NO_MEMORY)
-        self._segmenter, self._memory = segmenter, segmenter.memory
+        self.remembers = segmenter.memory is not None
+        self.boxes_only = segmenter.boxes_only
+        self._segmenter = segmenter
+        self._memory = segmenter.memory or cast(Memory, NoMemory())
         self._boxes_at_once = boxes_at_once or MemoryLimit("boxes")
         self._objects_at_once = objects_at_once or MemoryLimit("objects")
         self._pictures = MemoryLimit("pictures")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from annotate.segment.base import Embedding, Prediction
+from annotate.segment.base import Prediction
 from annotate.track import matching
 from annotate.track.backfill import Seeds
 from annotate.track.live_tracks import LiveTracks, Memory
@@ -35,7 +36,7 @@ class KeyFrame:
 
     live: LiveTracks
     result: TrackedFrame  # its sightings are filled in
-    embedding: Embedding
+    embedding: Any  # as the segmenter makes it
     carried: Carried
     found: Found
     every: int  # frames from one key frame to the next
@@ -70,10 +71,11 @@ class KeyFrame:
         logits = carried.said.logits.clone()
         for n, (track_id, row, column) in enumerate(zip(ids, rows, columns, strict=True)):
             live.hit(track_id, found, column)
-            if replaced[n]:
-                logits[row] = found.logits[column]
+            better = found.logits[column] if replaced[n] else logits[row]
+            if live.memory.remembers:
+                logits[row] = better
             score = max(float(found.ious[column]), float(carried.ious[row]))
-            self.result.sightings[track_id] = found.sighting(column, track_id, logits[row], score)
+            self.result.sightings[track_id] = found.sighting(column, track_id, better, score)
         seen_side_by_side([live.alive[ids[n]] for n in np.flatnonzero(sure)])
         return _Confirmed(
             matched=dict(zip(ids, columns, strict=True)),
@@ -86,11 +88,10 @@ class KeyFrame:
         """Rows of tracks, of their detections, and the IoU (m,) of memory's masks with these."""
         live, carried = self.live, self.carried
         tracks = [live.alive[i] for i in carried.ids]
-        h, w = self.result.frame.size_hw
-        expected = [track.expected_mask(live.time, (w, h)) for track in tracks]
+        expected = live.expected_masks(carried.ids, self.result.frame.size_hw)
         pairs, iou = matching.pair(
             Objects(carried.masks, live.class_ids(carried.ids)),
-            np.array(expected, bool).reshape(-1, GRID * GRID),
+            expected.reshape(-1, GRID * GRID),
             np.array([live.time - track.placed - 1 for track in tracks], int),
             self.found.objects,
             self.found.scores,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,9 @@ from annotate.config.settings import TrackSettings
 from annotate.segment.base import Embedding, Prediction
 from annotate.segment.video import VideoSegmenter
 from annotate.track import matching
-from annotate.track.observations import GRID, Carried, Found, carry, square
+from annotate.track.observations import GRID, Carried, Found, carry, expected, square
 from annotate.track.settling import keep
-from annotate.track.tracks import Track
+from annotate.track.tracks import Bools, Track
 
 MAX_ANCHORS = 4  # prompted frames remembered per object: the first, and the newest
 
@@ -35,13 +36,24 @@ class LiveTracks:
         self.weak: dict[int, Track] = {}  # what was only ever found weakly, followed by overlap
         self.time = 0
 
-    def carry(self, embedding: Embedding) -> Carried:
-        """Carry the tracks that are not lost into a frame; those unseen for too long end."""
+    def carry(self, embedding: Any, size_hw: tuple[int, int]) -> Carried:
+        """Carry the tracks that are not lost into a frame; those unseen for too long end.
+
+        Without a memory they are where motion leads them.
+        """
         for track_id, track in list(self.alive.items()):
             if self.time - track.last_seen - 1 > self.rules.max_gap:
                 self.end(track_id)
         followed = [i for i, track in self.alive.items() if not track.lost]
+        if not self.memory.remembers:
+            return expected(followed, self.expected_masks(followed, size_hw), size_hw)
         return carry(self.memory, embedding, self.bank, followed, self.time)
+
+    def expected_masks(self, ids: Sequence[int], size_hw: tuple[int, int]) -> Bools:
+        """Where living tracks are if they kept form and motion, (k, GRID, GRID)."""
+        h, w = size_hw
+        masks = [self.alive[i].expected_mask(self.time, (w, h)) for i in ids]
+        return np.array(masks, bool).reshape(-1, GRID, GRID)
 
     def birth(self, found: Found, row: int) -> int:
         """A new track of a detection; its id."""
@@ -144,7 +156,7 @@ class LiveTracks:
         self, embedding: Embedding, ids: Sequence[int], said: Prediction
     ) -> dict[int, Memory]:
         """Remember a frame for tracks that are not prompted in it; how each is remembered."""
-        if not ids:
+        if not ids or not self.memory.remembers:
             return {}
         features = self.memory.encode(embedding, said.logits, said.present, prompted=False)
         self.bank.remember(self.time, ids, features, said.pointers)
@@ -157,6 +169,8 @@ class LiveTracks:
 
         `afresh`: what was remembered of them before is forgotten.
         """
+        if not self.memory.remembers:
+            return {}
         features = self.memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
         for row, track_id in enumerate(ids):
             if afresh:

@@ -63,25 +63,28 @@ class Carried:
     ious: Floats  # (k,) the model's estimate
     masks: Bools  # (k, GRID * GRID), empty where it takes the object for absent
     boxes: Floats  # (k, 4) xyxy px, of the masks
+    drawn: bool = True  # by memory; else masks are where motion leads, and only to be compared with
 
     @property
     def shown(self) -> Bools:
         """Which of the tracks are drawn at all, (k,)."""
-        return np.asarray(self.masks.any(1))
+        return np.asarray(self.masks.any(1) & self.drawn)
 
     def sighting(self, row: int, origin: Origin) -> Sighting:
         """A track as memory draws it."""
         return Sighting(self.ids[row], self.said.logits[row], float(self.ious[row]), origin)
 
 
-def segment(memory: VideoSegmenter, embedding: Embedding, detections: Detections) -> Found:
-    """The masks of a frame's detections; those that come out empty are left out."""
+def segment(
+    memory: VideoSegmenter, embedding: Any, detections: Detections, size_hw: tuple[int, int]
+) -> Found:
+    """The masks of the detections of a frame; those that come out empty are left out."""
     boxes = torch.from_numpy(detections.boxes_xyxy)
     if len(detections):
         logits, ious = memory.decode(embedding, boxes)
     else:
         logits, ious = torch.zeros(0, 1, 1), torch.zeros(0)
-    masks, edges = on_grid(logits, embedding.size_hw)
+    masks, edges = on_grid(logits, size_hw)
     rows = np.flatnonzero(masks.any(1))
     return Found(
         scores=detections.scores[rows],
@@ -109,6 +112,16 @@ def carry(
     return Carried(list(ids), said, said.ious.cpu().numpy(), masks, boxes)
 
 
+def expected(ids: Sequence[int], masks: Bools, size_hw: tuple[int, int]) -> Carried:
+    """Tracks where motion leads them, masks (k, GRID, GRID), as no memory draws them."""
+    k = len(ids)
+    nothing = Prediction(torch.zeros(k, 1, 1), torch.zeros(k), torch.zeros(k), torch.zeros(k, 1))
+    boxes = mask_boxes(masks) * grid_px(size_hw)
+    return Carried(
+        list(ids), nothing, np.zeros(k), masks.reshape(k, GRID * GRID), boxes, drawn=False
+    )
+
+
 def of_rows(said: Prediction, rows: Iterable[int]) -> Prediction:
     """What is said of some of the objects."""
     index = list(rows)
@@ -132,9 +145,13 @@ def on_grid(logits_kss: Tensor, size_hw: tuple[int, int]) -> tuple[Bools, Floats
 
     passes = MemoryLimit("masks to compare").slices(range(len(logits_kss)), grown, most=ROWS)
     masks = np.concatenate(list(passes))
+    return masks.reshape(len(masks), -1), mask_boxes(masks) * grid_px(size_hw)
+
+
+def grid_px(size_hw: tuple[int, int]) -> Floats:
+    """Frame pixels (4,) of one cell of the grid, for x, y, x and y."""
     h, w = size_hw
-    boxes = mask_boxes(masks) * (np.array([w, h, w, h]) / GRID)
-    return masks.reshape(len(masks), -1), boxes
+    return np.array([w, h, w, h]) / GRID
 
 
 def square(mask: Bools) -> Bools:

@@ -7,6 +7,7 @@ the half pixel that leads to the pixel's centre (`PromptEncoder._embed_points`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from annotate.models.memory_limit import MemoryLimit
-from annotate.segment.base import Embedding, Prediction
+from annotate.segment.base import Prediction
 from annotate.segment.video import VideoSegmenter
 from annotate.track.tracks import Bools, Floats
 
@@ -24,12 +25,15 @@ ROWS = 64  # masks brought to the model's size at a time, 256 MB at 1024 px
 
 
 def seed(
-    memory: VideoSegmenter, embedding: Embedding, boxes_k4: Tensor, logits_kss: Tensor, prompt: str
+    memory: VideoSegmenter, embedding: Any, boxes_k4: Tensor, logits_kss: Tensor, prompt: str
 ) -> Prediction:
     """Objects detected at boxes (k, 4) xyxy px, segmented as low-resolution logits (k, s, s).
 
-    `prompt` is `mask`, `box` or `point`.
+    `prompt` is `mask`, `box` or `point`. Without a memory to be told, they stay as they are.
     """
+    if not memory.remembers:
+        k = len(logits_kss)
+        return Prediction(logits_kss, torch.ones(k), torch.ones(k), torch.zeros(k, 1))
     if prompt == "box":
         return memory.seed_boxes(embedding, boxes_k4)
     if prompt == "mask":

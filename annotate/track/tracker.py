@@ -3,6 +3,9 @@
 Key frames are grounded and segmented; what is found there confirms, corrects or gives birth to
 tracks. Between key frames the masks are carried by memory alone. Frames are released once nothing
 can change them any more, which is when the key frame after them is done: that bounds the memory.
+
+Without a memory, detections are followed by overlap and motion, and time is counted in key frames:
+nothing is known of the frames between them, and these are not handed out.
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ class VideoTracker:
         self._every = every
         self._batch = batch
         self._picker = KeyFramePicker(every=every, cut=rules.cut)
-        self._live = LiveTracks(memory, rules.at_rhythm(every))
+        self._live = LiveTracks(memory, rules.at_rhythm(every, blind=not memory.remembers))
         self._held: list[TrackedFrame] = []  # since the last key frame
 
     def track(
@@ -66,20 +69,27 @@ class VideoTracker:
         """
         for frame, cut, detections in self._grounded(frames, at_rest):
             if cut:
-                yield from self._held
+                yield from self._known(self._held)
                 self._held = []
                 self._live.end_all()
+            if detections is None and not self._memory.remembers:
+                self._held.append(TrackedFrame(frame, key=False))
+                continue
             try:
                 step = self._step(frame, detections)
             except MemoryError:  # what came before stays
-                yield from self._held
+                yield from self._known(self._held)
                 raise
             self._held.append(step)
             self._live.time += 1
             if detections is not None:
-                yield from self._held[:-1]
+                yield from self._known(self._held[:-1])
                 self._held = self._held[-1:]
-        yield from self._held
+        yield from self._known(self._held)
+
+    def _known(self, held: Iterable[TrackedFrame]) -> Iterator[TrackedFrame]:
+        """Those of the frames of which something is known."""
+        return (tracked for tracked in held if tracked.key or self._memory.remembers)
 
     def kept(self) -> dict[int, Track]:
         """The tracks that had the detections they should have had, and what was found of them."""
@@ -152,16 +162,17 @@ class VideoTracker:
         """Carry the tracks into a frame; in a key frame, settle them with what was found."""
         result = TrackedFrame(frame, key=detections is not None)
         embedding = self._memory.embed(frame.image)
-        carried = self._live.carry(embedding)
+        carried = self._live.carry(embedding, frame.size_hw)
         if detections is None:
             if len(self._held) <= KEPT_EMBEDDINGS:
                 result.embedding = embedding
             self._follow(result, embedding, carried)
         else:
-            found = segment(self._memory, embedding, detections)
+            found = segment(self._memory, embedding, detections, frame.size_hw)
             key_frame = KeyFrame(self._live, result, embedding, carried, found, self._every)
             seeds = key_frame.resolve()
-            carry_back(self._memory, self._held, seeds, self._live.rules)
+            if self._memory.remembers:
+                carry_back(self._memory, self._held, seeds, self._live.rules)
         return result
 
     def _follow(self, result: TrackedFrame, embedding: Embedding, carried: Carried) -> None:

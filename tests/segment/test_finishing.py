@@ -94,6 +94,8 @@ def test_the_detectors_box_is_compared_with_that_of_the_mask(tiny_segmenter):
 class EmptyFor:
     """A segmenter whose masks come out empty for chosen boxes."""
 
+    boxes_only = False
+
     def __init__(self, model, empty: set[int]) -> None:
         self._model, self._empty = model, empty
 

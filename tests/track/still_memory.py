@@ -56,6 +56,7 @@ class StillMemory:
     ) -> None:
         """`of_detections`, `of_memory`: what the model thinks of its masks."""
         self.side = SIDE
+        self.remembers = True
         self._model = SimpleNamespace(num_maskmem=7, max_obj_ptrs_in_encoder=16)
         self.banks: list[MemoryBank] = []
         self.embedded = 0  # frames

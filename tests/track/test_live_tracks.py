@@ -14,7 +14,7 @@ BOX = (8, 8, 28, 28)
 
 
 def found(memory: StillMemory, score: float = 0.6) -> Found:
-    return segment(memory, memory.embed(PICTURE), detections((BOX, score, 2)))
+    return segment(memory, memory.embed(PICTURE), detections((BOX, score, 2)), PICTURE.shape[:2])
 
 
 def live(memory: StillMemory, *, tracks: int = 1) -> LiveTracks:
@@ -49,7 +49,7 @@ def test_one_unseen_for_too_long_ends_and_is_forgotten(unseen, lives):
     memory = StillMemory()
     tracks = live(memory)
     tracks.time = unseen + 1
-    assert tracks.carry(memory.embed(PICTURE)).ids == [1] * lives
+    assert tracks.carry(memory.embed(PICTURE), PICTURE.shape[:2]).ids == [1] * lives
     assert (1 in tracks.alive) == (1 in tracks.bank.anchors) == lives
 
 
@@ -58,7 +58,7 @@ def test_the_lost_are_not_carried_but_waited_for():
     tracks = live(memory, tracks=2)
     tracks.alive[1].lost = True
     tracks.time = 1
-    assert tracks.carry(memory.embed(PICTURE)).ids == [2]
+    assert tracks.carry(memory.embed(PICTURE), PICTURE.shape[:2]).ids == [2]
     assert 1 in tracks.bank.anchors
 
 

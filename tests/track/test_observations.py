@@ -25,7 +25,7 @@ def test_no_masks_are_no_masks():
 def test_detections_without_a_mask_are_left_out():
     memory = StillMemory()
     said = detections((NOWHERE, 0.9, 0), (BOX, 0.8, 1))
-    found = segment(memory, memory.embed(PICTURE), said)
+    found = segment(memory, memory.embed(PICTURE), said, PICTURE.shape[:2])
     assert found.scores.tolist() == [np.float32(0.8)] and found.phrases == ["class 1"]
     np.testing.assert_allclose(found.mask_boxes, [BOX])
     seen = found.sighting(0, 7, found.logits[0], 0.5).seen

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ModelsCommand
+from annotate.config.shipped import conf_dir
+from annotate.config.target import Target
 from annotate.data.types import ClassList, ClassSpec
 from annotate.errors import ConfigError, WeightsError
 from annotate.ground.base import Grounder
+from annotate.models.facts import facts
 from annotate.models.hub import EMBEDDED, Source, fetch
 from annotate.runner.command import DONE, REFUSED, run_command
 from annotate.runner.terminal import complain
@@ -20,7 +23,7 @@ ANY_CLASS = ClassList((ClassSpec("object", ("object",)),))  # a model is loaded 
 USAGE = """\
 python -m annotate.models [action=list|pull|check] [models=PRESET] [ground.model=...] ...
 
-  action=list   the presets, or the one asked for: what each needs, and whether it is here (default)
+  action=list   presets and models: licence, size, memory, whether they are here (default)
   action=pull   fetch what models=PRESET needs, so that a run needs no network
   action=check  load the models of models=PRESET for real
 Presets: tiny, fast, balanced (default), best. Keys are those of python -m annotate."""
@@ -58,12 +61,39 @@ def _list(arguments: list[str]) -> int:
                 rows.append((preset, role, type(model).__name__, "-", "none to fetch"))
                 continue
             rows.append((preset, role, source.model, source.revision or "-", _whereabouts(source)))
+    _print_table(rows)
+    if not arguments:
+        for role in ("ground", "segment"):
+            print()
+            _print_table(list(_every(role)))
+    return DONE
+
+
+def _every(role: str) -> Iterator[tuple[str, ...]]:
+    """Every config of a role that is no preset's, with what is known of it."""
+    yield (f"{role}=", "model", "licence", "parameters", "RAM on a CPU", "here")
+    for name in sorted(p.stem for p in (conf_dir() / role).glob("*.yaml") if p.stem not in PRESETS):
+        known = facts(role, name)
+        command = _compose([f"{role}={name}"])
+        target = command.grounder if role == "ground" else command.segmenter
+        parameters = f"{known.parameters:,} M" if known.parameters else "-"
+        ram = f"{known.ram_gb:.1f} GB{'' if known.fits else ', more than here'}"
+        yield (
+            name,
+            target.shown,
+            known.licence + (f" (gated: {known.gated})" if known.gated else ""),
+            parameters,
+            ram if known.parameters else "-",
+            known.needs or _whereabouts_of(target, role),
+        )
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
-    return DONE
 
 
 def _models_of(command: ModelsCommand) -> list[tuple[str, Grounder | Segmenter]]:
@@ -77,6 +107,12 @@ def _source(model: Grounder | Segmenter) -> Source | None:
     """Where its weights come from; None of a model that has none to be fetched."""
     found: Source | None = getattr(model, "source", None)
     return found
+
+
+def _whereabouts_of(target: Target, role: str) -> str:
+    model = target.make(Grounder if role == "ground" else Segmenter)
+    source = _source(model)
+    return "nothing to fetch" if source is None else _whereabouts(source)
 
 
 def _whereabouts(source: Source) -> str:

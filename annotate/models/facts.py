@@ -31,7 +31,7 @@ class Facts:
     @property
     def fits(self) -> bool:
         """Whether this machine has so much RAM."""
-        return self.ram_gb < psutil.virtual_memory().total / 1e9
+        return bool(self.ram_gb < psutil.virtual_memory().total / 1e9)
 
 
 def facts(role: str, name: str) -> Facts:

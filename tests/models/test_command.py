@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from annotate.config.shipped import conf_dir
 from annotate.models import __main__ as command
 from annotate.models import hub
+from annotate.models.facts import facts
 from tests.hub_server import serve
 
 TINY = Path(hub.__file__).parent / "tiny"
@@ -33,13 +35,27 @@ def test_list_shows_every_preset(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(monkeypatch) == 0
-    table = capsys.readouterr().out
+    table, *models = capsys.readouterr().out.split("\n\n")
     assert set(command.PRESETS) == {p.stem for p in (conf_dir() / "models").glob("*.yaml")}
     rows = [line.split() for line in table.splitlines()[1:]]
     assert [row[0] for row in rows] == [p for p in command.PRESETS for _ in range(2)]
     assert rows[0][:5] == ["tiny", "ground", "embedded:tiny/grounder", "-", "embedded,"]
     assert rows[2][-2:] == ["not", "here"]
     assert "a2bb814dd30d776dcf7e30523b00659f4f141c71" in rows[2]
+    for role, shown in zip(("ground", "segment"), models, strict=True):
+        names = {line.split()[0] for line in shown.splitlines()[1:]}
+        configs = {p.stem for p in (conf_dir() / role).glob("*.yaml")}
+        assert names == configs - set(command.PRESETS)
+    assert "gated: https://huggingface.co/facebook/sam3" in models[0]
+    assert "nothing to fetch" in models[1]
+
+
+@pytest.mark.parametrize("role", ["ground", "segment"])
+def test_everything_that_ships_has_its_facts(role: str) -> None:
+    known = yaml.safe_load((conf_dir() / "facts.yaml").read_text())[role]
+    assert set(known) == {p.stem for p in (conf_dir() / role).glob("*.yaml")}
+    for name in known:
+        assert facts(role, name).ram_gb >= 2.4
 
 
 @pytest.mark.parametrize(

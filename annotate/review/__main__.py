@@ -73,12 +73,12 @@ def _open(
     try:
         with serving([first, *others], port=command.port, log=log) as app:
             left = " and ".join(f"{d.left()[0]} {d.kind}" for d in [first, *others])
-            say(f"{left} to look at, the least certain first: {app.address}")
-            say(KEYS)
-            say("Ctrl-C here ends the review and brings the decisions back")
             interrupt.unwatch()
-            _open_browser(app.address)
-            with suppress(KeyboardInterrupt):
+            with suppress(KeyboardInterrupt):  # from the line on that says so
+                say(f"{left} to look at, the least certain first: {app.address}")
+                say(KEYS)
+                say("Ctrl-C here ends the review and brings the decisions back")
+                _open_browser(app.address)
                 app.wait()
                 broken = True
         _pull(opened, command, configs)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import FloatRect, Page, sync_playwright
+from playwright.sync_api import FloatRect, Page, TimeoutError, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SKIP_NOTHING = "ANNOTATE_SKIP_NOTHING" in os.environ  # .ci/run says so: what is missing fails
@@ -65,9 +65,15 @@ class AppPage:
 
     def select(self, number: int = 0) -> None:
         """Tick a picture of the grid."""
-        tile = self._tile(number)
-        self.page.mouse.click(tile["x"] + 14, tile["y"] + 14)
-        self.page.wait_for_selector(at("action-manage-selected"))
+        for last in (False, False, True):  # a click is lost where the App makes the grid anew
+            tile = self._tile(number)
+            self.page.mouse.click(tile["x"] + 14, tile["y"] + 14)
+            try:
+                self.page.wait_for_selector(at("action-manage-selected"), timeout=20_000)
+                return
+            except TimeoutError:
+                if last:
+                    raise
 
     def tag(self, name: str, *, labels: bool = False) -> None:
         """Tag the ticked pictures, or the labels on them."""

@@ -11,6 +11,7 @@ BENCHMARKS = {
     "tracking": "HOTA, IDF1, id switches and J from text, against the two usual ways; 10 min",
     "tracker_memory": "memory of annotating a long video; 5 min",
     "preset_memory": "what each preset takes of memory on a CPU; 5 min, 8 GB",
+    "tiling": "what tiles bring for small objects in large pictures; 2 min",
     "precision": "how far bfloat16 and the size of a batch move results; 1 min",
     "ray_overhead": "what Ray costs at one worker, and what a second one brings; 7 min",
 }

@@ -260,6 +260,7 @@ class AnnotateCommand:
     store: StoreSettings
     ground: GroundSettings
     grounder: Target  # what else stands under `ground:`
+    tile: TileSettings
     segment: SegmentSettings
     segmenter: Target
     track: TrackSettings

@@ -169,6 +169,37 @@ def decode_crop(
     return columns.reshape(x1 - x0, height).T[y0:y1]
 
 
+def placed(
+    counts: str, size_hw: tuple[int, int], corner_xy: tuple[int, int], frame_hw: tuple[int, int]
+) -> str:
+    """Run lengths of a part of a frame as those of the frame; `corner_xy` is where it begins, px.
+
+    No picture is made of either: it costs what the mask has of runs.
+    """
+    h, (x, y), (height, width) = size_hw[0], corner_xy, frame_hw
+    edges = np.cumsum(run_lengths(counts))
+    starts, ends = edges[0:-1:2], edges[1::2]
+    starts, ends = starts[: len(ends)][ends > starts], ends[ends > starts]
+    first, last = starts // h, (ends - 1) // h  # columns; a run may go on in the next ones
+    spans = last - first + 1
+    run = np.repeat(np.arange(len(starts)), spans)
+    column = np.arange(len(run)) - np.repeat(np.cumsum(spans) - spans, spans) + first[run]
+    top = np.maximum(starts[run], column * h) - column * h
+    bottom = np.minimum(ends[run], (column + 1) * h) - column * h
+    base = (column + x) * height + y
+    begins, stops = base + top, base + bottom
+    joined = np.flatnonzero(begins[1:] == stops[:-1])  # where the part is as high as the frame
+    begins, stops = np.delete(begins, joined + 1), np.delete(stops, joined)
+    bounds = np.concatenate([[0], np.stack([begins, stops], 1).reshape(-1), [height * width]])
+    lengths = np.diff(bounds)
+    if lengths[-1] == 0:
+        lengths = lengths[:-1]
+    plain = {"size": [height, width], "counts": lengths.tolist()}
+    packed = coco_mask.frPyObjects(plain, height, width)["counts"]
+    text: str = packed.decode("ascii")
+    return text
+
+
 def box_iou(box: Sequence[float], other: Sequence[float]) -> float:
     """Intersection over union of two boxes xyxy; 0 where both are empty."""
     (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = box, other

@@ -7,9 +7,7 @@ there, halves that no view sees whole stay halves.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,53 +17,14 @@ from scipy.sparse.csgraph import connected_components
 
 from annotate.config.settings import TileSettings
 from annotate.data.types import ClassList, Image
+from annotate.data.views import View, views
 from annotate.ground.base import Candidates, Grounder
 
-AUTO_PX = 1024  # side of a tile, and half of the longer side from which pictures are tiled
 AT_SEAM_PX = 2.0  # a box that ends so near to its tile's edge is cut by it
 COVERED = 0.6  # share of a cut box inside a whole one, from which it is a part of that
 SAME_IOU = 0.5  # of boxes from two views, from which they are one object
 
 Boxes = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A part of a picture, px, half-open; the first view of a picture is all of it."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-
-    def of(self, image: Image) -> Image:
-        """Its pixels."""
-        return np.ascontiguousarray(image[self.y0 : self.y1, self.x0 : self.x1])
-
-
-def views(size_hw: tuple[int, int], settings: TileSettings) -> list[View]:
-    """The whole picture, and where tiles are asked for and pay, tiles of one size that cover it."""
-    h, w = size_hw
-    whole = View(0, 0, w, h)
-    side = AUTO_PX if settings.size == "auto" else settings.size
-    least = 2 * AUTO_PX if settings.size == "auto" else side
-    if side is None or least is None or max(h, w) <= least:
-        return [whole]
-    th, tw = min(side, h), min(side, w)
-    return [
-        whole,
-        *(
-            View(x, y, x + tw, y + th)
-            for y in _starts(h, th, settings.overlap)
-            for x in _starts(w, tw, settings.overlap)
-        ),
-    ]
-
-
-def _starts(length: int, side: int, overlap: float) -> list[int]:
-    """Where tiles begin, spread evenly, so that neighbours share `overlap` of a tile or more."""
-    count = 1 + math.ceil((length - side) / max(1, side * (1 - overlap)))
-    return [round(n * (length - side) / max(1, count - 1)) for n in range(count)]
 
 
 class Tiled(Grounder):
@@ -82,7 +41,7 @@ class Tiled(Grounder):
 
     def find(self, images: Sequence[Image], floor: float) -> list[Candidates]:
         """See Grounder."""
-        if len(views(images[0].shape[:2], self._settings)) == 1:
+        if len(self._views(images[0])) == 1:
             return self._grounder.find(images, floor)
         return [self._find_in(image, floor) for image in images]
 
@@ -91,8 +50,11 @@ class Tiled(Grounder):
         """Of the grounder that is shown the tiles."""
         return self._grounder.provenance
 
+    def _views(self, image: Image) -> list[View]:
+        return views(image.shape[:2], self._settings.size, self._settings.overlap)
+
     def _find_in(self, image: Image, floor: float) -> Candidates:
-        whole, *tiles = views(image.shape[:2], self._settings)
+        whole, *tiles = self._views(image)
         found = list(self._grounder.find([image], floor))
         for at in range(0, len(tiles), self._batch):
             some = [tile.of(image) for tile in tiles[at : at + self._batch]]

@@ -23,7 +23,10 @@ FIRST_TARGETS = {
 }
 
 # What the first versions did not ask, and what it was then, as far as 8 bits go.
-NOT_ASKED_AT_FIRST = {"decode": {"depth": "auto"}}
+NOT_ASKED_AT_FIRST: dict[str, dict[str, Any]] = {
+    "decode": {"depth": "auto"},
+    "tile": {"size": None},
+}
 
 
 def deciding(documents: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from annotate.data.types import ClassList
 from annotate.errors import ConfigError, one_line
 from annotate.ground.base import Grounder
 from annotate.ground.select import Detector
+from annotate.ground.tiles import Tiled
 from annotate.models import precision
 from annotate.models.devices import choose_device
 from annotate.models.memory_limit import MemoryLimit, is_out_of_memory, over
@@ -49,6 +50,8 @@ def build_pipeline(
             f"device={settings.device}: the models themselves do not fit in memory "
             f"({one_line(error)}); take smaller ones, such as models=fast, or another device"
         ) from error
+    if settings.tile.size is not None:
+        grounder = Tiled(grounder, settings.tile, batch=batch_size(settings))
     crowded = over(settings.runner.max_ram_gb)
     images, boxes, objects = (
         MemoryLimit(what, crowded=crowded) for what in ("images", "boxes", "objects")
@@ -57,6 +60,7 @@ def build_pipeline(
         Detector(grounder, settings.ground, at_once=images),
         segmenter,
         segment=settings.segment,
+        tile=settings.tile,
         track=settings.track,
         every=settings.ground.every,
         batch=batch_size(settings),

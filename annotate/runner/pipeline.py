@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from annotate.config.settings import SegmentSettings, TrackSettings
+from annotate.config.settings import SegmentSettings, TileSettings, TrackSettings
 from annotate.data.types import Frame, FrameRecord, Instance, Item
 from annotate.ground.select import Detector
 from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Segmenter
+from annotate.segment.closeup import CloseUp
 from annotate.segment.finishing import Cut, Masker, cut_boxes, cut_masks
 from annotate.segment.video import VideoSegmenter
 from annotate.track import settling
@@ -37,10 +38,15 @@ class Pipeline:
         batch: int,
         boxes_at_once: MemoryLimit | None = None,
         objects_at_once: MemoryLimit | None = None,
+        tile: TileSettings | None = None,
     ) -> None:
-        """`every`: frames of a video from one grounding to the next; `batch`: key frames a pass."""
+        """`every`: frames of a video from one grounding to the next; `batch`: key frames a pass.
+
+        `tile`: how close masks of stills are looked at; a memory sees the frames of videos whole.
+        """
         self._detector = detector
-        self._masker = Masker(segmenter, segment, at_once=boxes_at_once)
+        masker = Masker(segmenter, segment, at_once=boxes_at_once)
+        self._masker = CloseUp(masker, tile) if tile is not None else masker
         self._video = VideoSegmenter(
             segmenter, boxes_at_once=boxes_at_once, objects_at_once=objects_at_once
         )

@@ -86,6 +86,7 @@ class Plan:
             "version": versions.program(),
             "kind": _kind(settings),
             "ground": settings.grounder.deciding() | deciding(settings.ground),
+            "tile": deciding(settings.tile) if settings.tile.size is not None else {"size": None},
             "segment": settings.segmenter.deciding() | deciding(settings.segment),
             "track": deciding(settings.track),
             "decode": deciding(settings.decode),

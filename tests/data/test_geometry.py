@@ -116,3 +116,18 @@ def test_run_lengths_that_fill_their_frame_are_right_and_others_are_not():
             assert geometry.wrong_run_lengths(other, (13, 17)) != ""
     for odd in ("", "o", "ooooooooo", "oooooooo0", "é", "\x00", "~", " ", "OO"):
         assert geometry.wrong_run_lengths(odd, (13, 17)) != ""
+
+
+def test_a_part_of_a_frame_is_placed_without_a_picture():
+    rng = np.random.default_rng(1)
+    for n in range(60):
+        frame_hw = tuple(int(v) for v in rng.integers(8, 60, 2))
+        h, w = (int(rng.integers(1, side + 1)) for side in frame_hw)
+        h = frame_hw[0] if n % 5 == 0 else h  # as high as the frame: runs go on over columns
+        y, x = int(rng.integers(0, frame_hw[0] - h + 1)), int(rng.integers(0, frame_hw[1] - w + 1))
+        mask = rng.random((h, w)) < (0, 0.1, 0.5, 0.9, 1)[n % 5 if n % 7 else 0]
+        whole = np.zeros(frame_hw, bool)
+        whole[y : y + h, x : x + w] = mask
+        (counts,) = geometry.encode_masks(mask[None])
+        (expected,) = geometry.encode_masks(whole[None])
+        assert geometry.placed(counts, (h, w), (x, y), frame_hw) == expected

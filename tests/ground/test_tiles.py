@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from annotate.config.settings import TileSettings
+from annotate.data.views import View, views
 from annotate.ground.base import Candidates, Grounder
-from annotate.ground.tiles import Tiled, View, merged, views
+from annotate.ground.tiles import Tiled, merged
 
 
 def tiling(size, overlap=0.2) -> TileSettings:
@@ -27,7 +28,7 @@ def candidates(*rows) -> Candidates:
 @pytest.mark.parametrize("size_hw", [(1000, 1500), (2048, 2048), (301, 4000), (4000, 301)])
 @pytest.mark.parametrize("overlap", [0.0, 0.2, 0.5])
 def test_tiles_of_one_size_cover_the_picture_and_overlap(size_hw, overlap):
-    whole, *tiles = views(size_hw, tiling(300, overlap))
+    whole, *tiles = views(size_hw, 300, overlap)
     assert whole == View(0, 0, size_hw[1], size_hw[0])
     assert {(t.x1 - t.x0, t.y1 - t.y0) for t in tiles} == {(300, 300)}
     covered = np.zeros(size_hw, bool)
@@ -46,7 +47,7 @@ def test_tiles_of_one_size_cover_the_picture_and_overlap(size_hw, overlap):
      ((2000, 2048), "auto", 1), ((2000, 2100), "auto", 10)],
 )  # fmt: skip
 def test_small_pictures_are_seen_whole_alone(size_hw, size, count):
-    assert len(views(size_hw, tiling(size))) == count
+    assert len(views(size_hw, size, 0.2)) == count
 
 
 LEFT, RIGHT = View(0, 0, 100, 100), View(80, 0, 180, 100)

@@ -1,0 +1,87 @@
+"""Masks of small objects in large pictures: each is cut from the tile that shows it best."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from annotate.config.settings import TileSettings
+from annotate.data import geometry
+from annotate.data.types import Detections, Frame, Instance, Rle
+from annotate.data.views import View, views
+from annotate.segment.finishing import Masker
+
+AROUND = 0.5  # of a box's longer side: what a view must show beside it
+LEAST_AROUND_PX = 8
+
+
+class CloseUp:
+    """A masker that is shown tiles of a picture; see `annotate.ground.tiles` for the boxes."""
+
+    def __init__(self, masker: Masker, settings: TileSettings) -> None:
+        self._masker, self._settings = masker, settings
+
+    def refine(self, frame: Frame, found: Detections) -> tuple[Instance, ...]:
+        """See Masker. A box that no tile shows with its surroundings is cut from the whole."""
+        seen = views(frame.size_hw, self._settings.size, self._settings.overlap)
+        if len(seen) == 1 or not len(found):
+            return self._masker.refine(frame, found)
+        shown: dict[View, list[int]] = defaultdict(list)
+        for row, box in enumerate(found.boxes_xyxy):
+            shown[_best_view(seen, box)].append(row)
+        made: dict[int, Instance] = {}
+        for view, rows in shown.items():
+            crop = Frame(frame.item, view.of(frame.image), frame.index, frame.time_s)
+            for instance in self._masker.refine(crop, _part(found, rows, view)):
+                row = rows[int(instance.instance_id.rpartition(":")[2])]
+                made[row] = _whole(instance, f"{frame.frame_id}:{row}", view, frame.size_hw)
+        return tuple(made[row] for row in sorted(made))
+
+
+def _best_view(seen: Sequence[View], box_xyxy: Any) -> View:
+    """Of the tiles that show a box and what is around it, the one that has it in its middle."""
+    whole, *tiles = seen
+    x0, y0, x1, y1 = map(float, box_xyxy)
+    around = max(LEAST_AROUND_PX, AROUND * max(x1 - x0, y1 - y0))
+    left, top = max(whole.x0, x0 - around), max(whole.y0, y0 - around)
+    right, bottom = min(whole.x1, x1 + around), min(whole.y1, y1 + around)
+    fitting = [
+        v for v in tiles if v.x0 <= left and v.y0 <= top and right <= v.x1 and bottom <= v.y1
+    ]
+
+    def off(view: View) -> float:
+        dx, dy = x0 + x1 - view.x0 - view.x1, y0 + y1 - view.y0 - view.y1
+        return dx * dx + dy * dy
+
+    return min(fitting, key=off, default=whole)
+
+
+def _part(found: Detections, rows: Sequence[int], view: View) -> Detections:
+    """Some detections, as they lie in a view."""
+    some: dict[str, Any] = {}
+    for field in fields(found):
+        value = getattr(found, field.name)
+        if isinstance(value, np.ndarray):
+            some[field.name] = value[list(rows)]
+        elif value is not None and len(value) == len(found):
+            some[field.name] = tuple(value[row] for row in rows)
+    part = replace(found, **some)
+    corner = np.array([view.x0, view.y0, view.x0, view.y0], np.float32)
+    return replace(part, boxes_xyxy=part.boxes_xyxy - corner)
+
+
+def _whole(instance: Instance, instance_id: str, view: View, frame_hw: tuple[int, int]) -> Instance:
+    """An instance of a view as one of its frame."""
+    x0, y0, x1, y1 = instance.box_xyxy
+    mask = instance.mask
+    counts = geometry.placed(mask.counts, mask.size_hw, (view.x0, view.y0), frame_hw)
+    return replace(
+        instance,
+        instance_id=instance_id,
+        box_xyxy=(x0 + view.x0, y0 + view.y0, x1 + view.x0, y1 + view.y0),
+        mask=Rle(counts, frame_hw),
+    )

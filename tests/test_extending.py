@@ -115,14 +115,19 @@ def test_what_is_wrong_is_one_line(site, place, more, says):
     assert says in refused.stderr and refused.stderr.count("\n") <= 2
 
 
-def test_videos_are_refused_by_a_segmenter_without_memory(site, place, demo, tmp_path):
-    refused = annotate(
-        site, place, "--config-dir", "mine", f"dataset={demo}/clips", "prompts=[red]",
-        "ground=blobs", "segment=grabcut", f"out={tmp_path}/run",
+def test_a_segmenter_without_memory_serves_videos_and_says_how(site, place, demo, tmp_path):
+    (tmp_path / "clips").mkdir()
+    shutil.copy(demo / "clips" / "clip_00.mp4", tmp_path / "clips")
+    made = annotate(
+        site, place, "--config-dir", "mine", f"dataset={tmp_path}/clips", "prompts=[red,blue]",
+        "ground=blobs", "segment=grabcut", "video.stride=8", f"out={tmp_path}/run",
     )  # fmt: skip
-    assert refused.returncode == 2
-    assert "this segmenter has no memory" in refused.stderr
-    assert not (tmp_path / "run").exists(), "it was found before a folder was touched"
+    assert made.returncode == 0, made.stderr
+    log = (tmp_path / "run" / "run.log").read_text()
+    assert "this segmenter has no memory for videos" in log and "memory" in made.stdout
+    rows = pq.read_table(tmp_path / "run" / "records").to_pylist()
+    tracks = [[i["track_id"] for i in row["instances"]] for row in rows]
+    assert any(tracks) and all(len(ids) == len(set(ids)) and 0 not in ids for ids in tracks)
 
 
 def test_a_package_may_bring_a_format_by_an_entry_point(site, done, place, tmp_path):

@@ -1,4 +1,4 @@
-"""A segmenter: OpenCV's GrabCut. It has no memory, so it serves stills alone."""
+"""A segmenter: OpenCV's GrabCut. It has no memory: in videos, overlap tells who is who."""
 
 from typing import Annotated
 

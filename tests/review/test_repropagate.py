@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from annotate.data.types import FrameRecord
+from annotate.config.settings import SegmentSettings
+from annotate.data.decisions import Decision
+from annotate.data.geometry import encode_box
+from annotate.data.types import FrameRecord, Rle
 from annotate.record.run_folder import Run
+from annotate.review.repropagate import repropagate
+from annotate.segment.none import Boxes
 from tests.review.reviewer import THIRD, build, of, pull, rewrite, tracks
 
 
@@ -96,3 +101,22 @@ def test_an_object_drawn_in_one_frame_is_found_in_the_others(run: Run):
     for position in others:
         one, two = found[position].mask.decode(), whole[track][position].mask.decode()
         assert (one & two).sum() / (one | two).sum() > 0.3, "half a second lies between frames"
+
+
+def test_without_a_memory_a_correction_stays_in_its_frame_and_a_box_is_its_mask(run: Run, caplog):
+    record = next(r for r in run.frames() if r.media == "video" and r.instances)
+    still = next(r for r in run.frames() if r.media == "image" and r.instances)
+    gone, moved = record.instances[0], still.instances[0]
+    box = Rle(encode_box((3, 4, 10, 8), (still.height, still.width))[0], moved.mask.size_hw)
+    of_track, of_still = (
+        {"frame_id": r.frame_id, "item": r.item, "instance_id": i.instance_id}
+        for r, i in ((record, gone), (still, moved))
+    )
+    made = [
+        Decision(**of_track, deleted=True, seen_track=gone.track_id),
+        Decision(**of_still, mask=box, box_only=True),
+    ]
+    settings = SegmentSettings(speck_share=0.005, hole_share=0.005, max_pixels=1)
+    (follows,) = repropagate(run, made, Boxes, settings)
+    assert follows.instance_id == moved.instance_id and follows.mask == box
+    assert "1 corrected tracks are not carried on: this segmenter has no memory" in caplog.text

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import yaml
 
 from annotate.config.schema import checked
-from annotate.config.shipped import conf_dir
 
 PROGRAM_GB = 2.4  # of RAM, beside the weights; see Memory of the presets in docs/results.md
 OF_WEIGHTS = 1.25  # RAM on a CPU, of the size of the weights in float32
@@ -36,5 +36,5 @@ class Facts:
 
 def facts(role: str, name: str) -> Facts:
     """What is known of a config that ships; nothing of one of the user's own."""
-    known = yaml.safe_load((conf_dir() / "facts.yaml").read_text(encoding="utf-8"))
+    known = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return checked(Facts, known.get(role, {}).get(name) or {}, f"facts.{role}.{name}")

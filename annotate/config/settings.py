@@ -52,6 +52,7 @@ class GroundSettings:
     floor: Share
     nms_iou: Share
     cross_class_iou: Share
+    child_from: Share
     max_detections: AtLeast1
     batch: AtLeast0
 

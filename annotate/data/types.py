@@ -127,6 +127,7 @@ class Detections:
     class_ids: npt.NDArray[np.int32]  # (n,), index into the ClassList
     phrases: tuple[str, ...]  # (n,), the text that found each
     margins: npt.NDArray[np.float32]  # (n,), score above that of the best other class there
+    masks: tuple[Rle | None, ...] | None = None  # (n,), of a grounder that finds masks as well
 
     def __len__(self) -> int:
         return len(self.scores)

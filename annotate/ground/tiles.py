@@ -67,7 +67,8 @@ def merged(seen: Sequence[View], found: Sequence[Candidates]) -> Candidates:
 
     Coordinates of what was found count from the corner of its view. A box that a seam cuts gives
     way to one that holds it whole; halves that agree where their tiles overlap become one. Of what
-    several views saw the best stays.
+    several views saw the best stays. Masks of views are none of the picture's: the segmenter makes
+    them.
     """
     corners = np.array([[v.x0, v.y0, v.x0, v.y0] for v in seen], float)
     boxes = np.concatenate(

@@ -57,7 +57,7 @@ def build_pipeline(
         MemoryLimit(what, crowded=crowded) for what in ("images", "boxes", "objects")
     )
     pipeline = Pipeline(
-        Detector(grounder, settings.ground, at_once=images),
+        Detector(grounder, settings.ground, classes, at_once=images),
         segmenter,
         segment=settings.segment,
         tile=settings.tile,

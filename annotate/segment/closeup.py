@@ -32,7 +32,8 @@ class CloseUp:
             return self._masker.refine(frame, found)
         shown: dict[View, list[int]] = defaultdict(list)
         for row, box in enumerate(found.boxes_xyxy):
-            shown[_best_view(seen, box)].append(row)
+            is_given = found.masks is not None and found.masks[row] is not None
+            shown[seen[0] if is_given else _best_view(seen, box)].append(row)
         made: dict[int, Instance] = {}
         for view, rows in shown.items():
             crop = Frame(frame.item, view.of(frame.image), frame.index, frame.time_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from itertools import chain
 from typing import Any
 
@@ -60,14 +61,24 @@ class Masker:
     def _cut(
         self, frame: Frame, found: Detections
     ) -> tuple[npt.NDArray[np.float32], Iterator[tuple[int, Cut]]]:
-        """The estimates (k,) of the segmenter, and the finished masks by their rows."""
-        if self._segmenter.boxes_only:
-            return np.ones(len(found), np.float32), cut_boxes(found.boxes_xyxy, frame.size_hw)
-        (embedding,) = self._pictures.alone(lambda: self._segmenter.embed([frame.image]))
-        boxes = torch.from_numpy(found.boxes_xyxy)
-        logits, ious = decode(self._segmenter, embedding, boxes, self._at_once)
-        cuts = cut_masks(logits, frame.size_hw, self._settings, self._masks)
-        return ious.cpu().numpy(), cuts
+        """The estimates (k,) of the segmenter, and the finished masks by their rows.
+
+        A mask that the grounder found is taken as it is, with the estimate 1.
+        """
+        given = found.masks or (None,) * len(found)
+        asked = [row for row, mask in enumerate(given) if mask is None]
+        estimates = np.ones(len(found), np.float32)
+        cuts: Iterator[tuple[int, Cut]] = iter(())
+        boxes = found.boxes_xyxy[asked]
+        if asked and self._segmenter.boxes_only:
+            cuts = cut_boxes(boxes, frame.size_hw)
+        elif asked:
+            (embedding,) = self._pictures.alone(lambda: self._segmenter.embed([frame.image]))
+            made = decode(self._segmenter, embedding, torch.from_numpy(boxes), self._at_once)
+            estimates[asked] = made[1].cpu().numpy()
+            cuts = cut_masks(made[0], frame.size_hw, self._settings, self._masks)
+        own = ((asked[n], cut) for n, cut in cuts)
+        return estimates, merge(own, cut_given(given), key=lambda found: found[0])
 
 
 def decode(
@@ -105,6 +116,14 @@ def cut_boxes(
         x0, y0, x1, y1 = (float(v) for v in box)
         counts, area = geometry.encode_box((x0, y0, x1, y1), size_hw)
         yield row, Cut(Rle(counts, size_hw), (x0, y0, x1, y1), area)
+
+
+def cut_given(masks: Iterable[Rle | None]) -> Iterator[tuple[int, Cut]]:
+    """Masks that are there already, by their rows, empty ones left out."""
+    for row, mask in enumerate(masks):
+        if mask is not None and (pixels := mask.decode()).any():
+            (box,) = geometry.mask_boxes(pixels[None])
+            yield row, Cut(mask, tuple(box.tolist()), int(pixels.sum()))
 
 
 def cut_masks(

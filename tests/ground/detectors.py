@@ -5,7 +5,13 @@ from annotate.ground.grounding_dino.captions import Captions
 from annotate.ground.select import Detector
 
 RULES = GroundSettings(
-    every=1, floor=0.1, nms_iou=0.7, cross_class_iou=0.9, max_detections=300, batch=0
+    every=1,
+    floor=0.1,
+    nms_iou=0.7,
+    cross_class_iou=0.9,
+    child_from=0.25,
+    max_detections=300,
+    batch=0,
 )
 
 

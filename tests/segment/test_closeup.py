@@ -1,12 +1,14 @@
 """Small objects of large pictures: cut from tiles, told as of the whole."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand, TileSettings
-from annotate.data.types import Detections, Frame, Item
+from annotate.data import geometry
+from annotate.data.types import Detections, Frame, Item, Rle
 from annotate.segment.base import Segmenter
 from annotate.segment.closeup import CloseUp
 from annotate.segment.finishing import Masker
@@ -79,3 +81,18 @@ def test_small_objects_have_better_masks_than_from_the_whole():
 
     assert quality(close) > quality(plain) + 0.1
     assert quality(close) > 0.7
+
+
+def test_masks_that_the_grounder_found_are_taken_as_they_are():
+    boxes = np.array([[10, 10, 60, 60], [100, 20, 160, 90], [20, 100, 40, 130]])
+    found = detections(boxes)
+    mask = np.zeros((1, 200, 200), bool)
+    mask[0, 25:80, 105:150] = True
+    nothing = Rle(geometry.encode_masks(mask & False)[0], (200, 200))
+    given = (None, Rle(geometry.encode_masks(mask)[0], (200, 200)), nothing)
+    frame = Frame(Item("a.png", Path("a.png")), np.zeros((200, 200, 3), np.uint8))
+    plain, _ = maskers("none")
+    own, theirs = plain.refine(frame, replace(found, masks=given))
+    assert own == plain.refine(frame, found)[0]
+    assert (theirs.mask, theirs.area, theirs.mask_score) == (given[1], 55 * 45, 1.0)
+    assert theirs.box_xyxy == (105, 25, 150, 80) and theirs.instance_id.endswith(":1")

@@ -26,6 +26,7 @@ FIRST_TARGETS = {
 NOT_ASKED_AT_FIRST: dict[str, dict[str, Any]] = {
     "decode": {"depth": "auto"},
     "tile": {"size": None},
+    "ground": {"child_from": 0.25},
 }
 
 
@@ -43,7 +44,11 @@ def deciding(documents: Mapping[str, Any]) -> Any:
             for role, first in FIRST_TARGETS.items()
             if isinstance(asked.get(role), Mapping)
         }
-        documents = {**documents, "config.yaml": {**NOT_ASKED_AT_FIRST, **asked, **named}}
+        asked |= named
+        for section, keys in NOT_ASKED_AT_FIRST.items():
+            if isinstance(said := asked.get(section, {}), Mapping):
+                asked[section] = {**keys, **said}
+        documents = {**documents, "config.yaml": asked}
     if "classes.yaml" not in documents:
         return documents
     exporting = (

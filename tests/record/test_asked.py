@@ -6,6 +6,7 @@ import yaml
 import annotate
 from annotate.errors import ConfigError
 from annotate.record import versions
+from annotate.record.asked import deciding, difference
 from annotate.runner import build, worker
 from tests.small_runs import run, still, tree
 
@@ -210,3 +211,15 @@ def test_a_refused_run_leaves_the_summary_of_the_one_before(stills, tmp_path, mo
     with pytest.raises(ConfigError, match="sha256"):
         run(stills, tmp_path / "run")
     assert (tmp_path / "run/summary.json").read_bytes() == before
+
+
+def test_what_was_not_asked_at_first_counts_as_it_was_then():
+    early = {"version": "0.2.0", "ground": {"_target_": "a.B", "floor": 0.1}}
+    later = early | {
+        "ground": {**early["ground"], "child_from": 0.25},
+        "tile": {"size": None},
+        "decode": {"depth": "auto"},
+    }
+    assert difference(deciding({"config.yaml": early}), deciding({"config.yaml": later})) == ""
+    other = later | {"tile": {"size": 512, "overlap": 0.2}}
+    assert "tile" in difference(deciding({"config.yaml": early}), deciding({"config.yaml": other}))

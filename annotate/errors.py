@@ -41,6 +41,13 @@ class WeightsError(AnnotateError):
     """Model weights are missing, damaged or refused."""
 
 
+class ServiceError(AnnotateError):
+    """A service does not answer us: it is down, or refuses the key, or what may be paid is spent.
+
+    The run stops; the same command goes on from there.
+    """
+
+
 class StorageError(AnnotateError):
     """The run folder cannot be read or written."""
 

@@ -41,6 +41,7 @@ LIBRARIES = {
     "transformers": {
         "annotate/models/transformers_checkpoint.py", "annotate/ground/grounding_dino/scorer.py",
     },
+    "httpx": {"annotate/ground/dds/service.py", "annotate/review/app.py"},
     "supervision": {"annotate/report/overlay.py", "annotate/data/types.py"},
     "trackeval": {"annotate/evaluate/tracking.py"},
     "fiftyone": {

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from annotate.data.types import ClassList, Image, Rle
@@ -24,7 +25,7 @@ class Candidates:
     """What a grounder finds in one picture; row i of every field is one box.
 
     Arrays may be numpy's or torch's, on any device. One place may be several candidates, of one
-    class or of several.
+    class or of several. Masks are of the whole picture, None for a box that came without one.
     """
 
     boxes_xyxy: Tensor | Any  # (m, 4) float, px of the picture; what leaves it is clipped
@@ -59,8 +60,25 @@ class Grounder(ABC):
         """Candidates of each picture, RGB uint8 (h, w, 3), all of one size, scored `floor` or more.
 
         What is found in a picture must not depend on the others. Where memory runs out, the error
-        is let pass: it is tried again with fewer pictures.
+        is let pass: it is tried again with fewer pictures. MediaError says that one of the pictures
+        cannot be had, and has them asked for one by one; ServiceError ends the run.
         """
+
+    def check(self) -> None:
+        """Raise ConfigError for what this machine lacks and nobody can fetch, such as a key.
+
+        Called before there is a run folder.
+        """
+        return None
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep what `find` pays for in this run folder, where the same request finds it again."""
+        return None
+
+    @property
+    def tally(self) -> Mapping[str, int]:
+        """What it has counted so far, for the log."""
+        return {}
 
     @property
     def provenance(self) -> Mapping[str, Any]:

@@ -35,10 +35,15 @@ class Detector:
         self._settings = settings
         self._at_once = at_once or MemoryLimit("images")
 
+    @property
+    def grounder(self) -> Grounder:
+        return self._grounder
+
     def find(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each picture, the best first; pictures of one size share a pass.
 
-        Raises MemoryError when one picture alone is too much.
+        Raises MemoryError when one picture alone is too much; MediaError and ServiceError as the
+        grounder does.
         """
         by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, image in enumerate(images):

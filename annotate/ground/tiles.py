@@ -8,6 +8,7 @@ there, halves that no view sees whole stay halves.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,19 @@ class Tiled(Grounder):
         if len(self._views(images[0])) == 1:
             return self._grounder.find(images, floor)
         return [self._find_in(image, floor) for image in images]
+
+    def check(self) -> None:
+        """See Grounder."""
+        self._grounder.check()
+
+    def keep_in(self, folder: Path) -> None:
+        """See Grounder."""
+        self._grounder.keep_in(folder)
+
+    @property
+    def tally(self) -> Mapping[str, int]:
+        """Of the grounder that is shown the tiles."""
+        return self._grounder.tally
 
     @property
     def provenance(self) -> Mapping[str, Any]:

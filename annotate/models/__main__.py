@@ -157,7 +157,8 @@ def _report(model: Grounder | Segmenter) -> None:
     provenance = model.provenance
     at = f" at {provenance['commit']}" if provenance.get("commit") else ""
     size = f"{model.parameters:,} parameters, " if hasattr(model, "parameters") else ""
-    print(f"ok: {provenance['model']}{at}: {size}sha256 {provenance['sha256']}")
+    made_of = f"sha256 {provenance['sha256']}" if "sha256" in provenance else provenance["host"]
+    print(f"ok: {provenance['model']}{at}: {size}{made_of}")
 
 
 def _complain(error: WeightsError) -> int:

@@ -10,6 +10,8 @@ from typing import TypeVar
 import psutil
 import torch
 
+from annotate.errors import AnnotateError
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -107,7 +109,12 @@ class MemoryLimit:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory of the device or of the host ran out, however a library says so."""
+    """Whether memory of the device or of the host ran out, however a library says so.
+
+    Not that of a service, whose words an error of ours may carry.
+    """
+    if isinstance(error, AnnotateError):
+        return False
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     said = str(error).lower()

@@ -209,7 +209,8 @@ class Run:
         """Remove what a process that was killed has left; to be asked for under the lock."""
         media = self.path / "media"
         folders = (self.path, self.records_dir, self.stamps_dir, self.reviews_dir, media)
-        for folder in (*folders, *media.rglob("*/")):
+        answers = self.path / "answers"  # of services, which a grounder keeps
+        for folder in (*folders, *media.rglob("*/"), *answers.glob("*/")):
             atomic.clean(folder)
 
     def keep_unfinished(self, parts: Iterable[str]) -> None:
@@ -258,7 +259,7 @@ class Run:
 
     def push_part(self, part: str) -> None:
         """Have a part on the store, its fingerprints before it, and no working files of it."""
-        self.push(f"stamps/{part}.json", f"records/{part}.parquet", f"unfinished/{part}")
+        self.push(f"stamps/{part}.json", f"records/{part}.parquet", f"unfinished/{part}", "answers")
 
     def shown(self, place: str = "") -> str:
         """The run folder, or a place in it, as the user knows it."""

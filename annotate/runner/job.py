@@ -76,7 +76,7 @@ def carry_out(asked: Plan) -> summary.Summary:
     load = cache(lambda: _executor(asked))
     for folder in asked.run_folders():
         if isinstance(folder, Path) and not (folder / "config.yaml").is_file():
-            _weights_at_hand(asked.settings)  # before there is a folder
+            _models_at_hand(asked.settings)  # before there is a folder
         try:
             with _started(folder, asked, load) as run:
                 return _Job(asked, run).finish(load)
@@ -344,11 +344,13 @@ class _Job:
         self._seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
 
 
-def _weights_at_hand(settings: AnnotateCommand) -> None:
-    """Fetch what the models lack. Raises WeightsError."""
+def _models_at_hand(settings: AnnotateCommand) -> None:
+    """Fetch what the models lack. Raises WeightsError, ConfigError for what cannot be fetched."""
     from annotate.models import hub  # which takes a while to import
 
-    for model in (settings.grounder.make(Grounder), settings.segmenter.make(Segmenter)):
+    grounder, segmenter = settings.grounder.make(Grounder), settings.segmenter.make(Segmenter)
+    grounder.check()
+    for model in (grounder, segmenter):
         source: hub.Source | None = getattr(model, "source", None)
         if source is not None:
             hub.fetch(source, tell=complain)

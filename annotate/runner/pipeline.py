@@ -12,6 +12,7 @@ import torch
 
 from annotate.config.settings import SegmentSettings, TileSettings, TrackSettings
 from annotate.data.types import Frame, FrameRecord, Instance, Item
+from annotate.ground.base import Grounder
 from annotate.ground.select import Detector
 from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Segmenter
@@ -54,8 +55,15 @@ class Pipeline:
         self._every, self._batch = every, batch
         self.seconds: Counter[str] = Counter()
 
+    @property
+    def grounder(self) -> Grounder:
+        return self._detector.grounder
+
     def stills(self, frames: Sequence[Frame]) -> list[FrameRecord]:
-        """Records of a batch of stills, in their order. Raises MemoryError when one is too much."""
+        """Records of a batch of stills, in their order.
+
+        Raises MemoryError when one is too much, MediaError when one cannot be grounded.
+        """
         with self._timed("ground"):
             found = self._detector.find([frame.image for frame in frames])
         with self._timed("segment"):

@@ -54,6 +54,7 @@ class Worker:
         self._feed = feed
         self.provenance = provenance
         self._told = Told()
+        self._tally: Mapping[str, int] = {}  # of the grounder, as it was logged last
 
     @property
     def scaled(self) -> Counter[str]:
@@ -89,6 +90,27 @@ class Worker:
         )
 
     def _do(
+        self,
+        unit: Unit,
+        run: Run,
+        seen: Mapping[str, Fingerprint],
+        on_step: OnStep,
+        decoded: Iterator[tuple[Item, Frame | MediaError]],
+    ) -> None:
+        self._pipeline.grounder.keep_in(run.path)
+        try:
+            self._make(unit, run, seen, on_step, decoded)
+        finally:
+            self._log_tally()
+
+    def _log_tally(self) -> None:
+        """What the grounder counts, where it counts something."""
+        tally = self._pipeline.grounder.tally
+        if tally != self._tally:
+            self._tally = dict(tally)
+            log.info("so far: %s", ", ".join(f"{n:,} {what}" for what, n in tally.items()))
+
+    def _make(
         self,
         unit: Unit,
         run: Run,
@@ -149,9 +171,9 @@ def run_video(
                 following = record.frame_index + feed.stride
                 on_step(_step(record))
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not (reason := _reason(error)):
                 raise
-            reading.break_off(following, MediaError(_no_memory(error)))
+            reading.break_off(following, MediaError(reason))
         with parquet.PartWriter(run.records_dir, unit.part) as settled:
             made = passing.settled(unfinished.read())
             for record in merge(made, reading.damage, key=lambda r: r.frame_index):
@@ -261,21 +283,23 @@ def _step(record: FrameRecord) -> Step:
 
 
 def _of_batch(pipeline: Pipeline, frames: Sequence[Frame]) -> Iterator[FrameRecord]:
-    """Records of frames of one size; one that does not fit in memory costs only itself."""
+    """Records of frames of one size; one at which the models fail costs only itself."""
     try:
         yield from pipeline.stills(frames)
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not (reason := _reason(error)):
             raise
         error.__traceback__ = None  # which holds the tensors of what failed
         if len(frames) > 1:
             for frame in frames:
                 yield from _of_batch(pipeline, [frame])
             return
-        log.warning("%s: %s", frames[0].item.name, _no_memory(error))
-        yield failed_record(frames[0].item, _no_memory(error))
+        log.warning("%s: %s", frames[0].item.name, reason)
+        yield failed_record(frames[0].item, reason)
 
 
-def _no_memory(error: Exception) -> str:
-    """The reason of an item whose pictures, one at a time, are too much."""
-    return f"out of memory: {one_line(error)}"
+def _reason(error: Exception) -> str:
+    """Why an item failed by itself, too large or refused; "" where it is not the item's fault."""
+    if is_out_of_memory(error):
+        return f"out of memory: {one_line(error)}"
+    return str(error) if isinstance(error, MediaError) else ""

@@ -25,6 +25,7 @@ from annotate.store.remote_lock import RemoteLock, hold
 NOTES = ".mirror"  # in the working copy: what the store is known to hold, a file for each
 MADE_FROM_RECORDS = ("exports/", "media/", "contact_sheet.png")  # made again, never brought here
 AT_ONCE = 8  # transfers
+PAID_FOR = "answers/"  # of services; one that is here alone is brought there, and not removed
 # In this order files are sent: nothing is on the store before what it depends on, and the summary,
 # which says that all is there, comes last.
 ORDER = ("config.yaml", "classes.yaml", "weights.yaml", "stamps/", "unfinished/", "records/")
@@ -74,6 +75,8 @@ class WorkingCopy:
         found = (item for place in places or ("",) for item in store.files(place).items())
         there = {name: seen for name, seen in found if _counts(name)}
         for name in {*self._here(places), *self._noted(places)} - there.keys():
+            if name.startswith(PAID_FOR):
+                continue
             (self.path / name).unlink(missing_ok=True)
             self._note_path(name).unlink(missing_ok=True)
 

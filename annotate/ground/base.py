@@ -45,6 +45,9 @@ class Grounder(ABC):
     decides_nothing: ClassVar[tuple[str, ...]] = ("device",)
     """Parameters that a resume may change; the kind of device is noted by itself."""
 
+    services: ClassVar[tuple[str, ...]] = ()
+    """Parameters that are urls of services, which it calls itself; no others are let pass."""
+
     has_scores: ClassVar[bool] = True
     """Whether scores are its own. If not, they are 1, and no threshold tells boxes apart."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -64,10 +65,14 @@ class Phrases:
 def looks(plan: Plan, phrases: Phrases, count: int) -> Iterator[Look]:
     """Load the grounder, and look at so many pictures, spread over the dataset.
 
-    What cannot be read is warned about. Raises WeightsError.
+    What cannot be read is warned about. A grounder that is paid keeps its answers in the run
+    folder, for previews to come. Raises WeightsError.
     """
     settings = plan.settings
     grounder: Grounder = settings.grounder.make(Grounder)
+    folder = next(plan.run_folders())
+    if isinstance(folder, Path):
+        grounder.keep_in(folder)
     grounder.load(phrases.alone(plan.classes))
     # Phrases do not compete here, so that each shows what it can do.
     ground = replace(settings.ground, floor=min(FLOOR, settings.ground.floor), cross_class_iou=1.0)
@@ -75,10 +80,10 @@ def looks(plan: Plan, phrases: Phrases, count: int) -> Iterator[Look]:
     for item in sample(plan.found.items, count):
         try:
             frame = _frame(item, settings.dataset.max_pixels)
+            (found,) = detector.find([frame.image])
         except (MediaError, OSError) as error:
             log.warning("%s: %s", item.name, error)
             continue
-        (found,) = detector.find([frame.image])
         yield _looked(frame, found, phrases, settings.ground.nms_iou)
 
 

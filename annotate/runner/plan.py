@@ -114,8 +114,15 @@ def plan(settings: AnnotateCommand) -> Plan:
     exporters = make_exporters(settings)
     settings.grounder.make(Grounder)
     settings.segmenter.make(Segmenter)
+    budget = settings.grounder.arguments.get("budget")
+    if budget is not None and settings.executor == "ray":
+        raise ConfigError(
+            f"ground.budget={budget}: is counted in one process; say executor=local, or "
+            "ground.budget=null"
+        )
     for target in (settings.grounder, settings.segmenter):
-        for value in target.arguments.values():
+        services = getattr(target.locate(), "services", ())
+        for value in (v for key, v in target.arguments.items() if key not in services):
             is_url(value)  # raises for those that are not opened, before there is a run folder
     if settings.dataset.kind == "demo":
         from annotate.synthetic.demo import ensure_demo

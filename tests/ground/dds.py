@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,22 +43,26 @@ def write_stills(folder: Path, count: int) -> Path:
 
 
 def arguments(dds: Dds, *more: str) -> list[str]:
-    exact = "ground.jpeg_quality=null"
-    asked = ["segment=tiny", "ground=dino_x", f"ground.endpoint={dds.url}", exact]
-    return [*asked, *WITHOUT_WAITING, *more]
+    asked = ["segment=tiny", "ground=dino_x", f"ground.endpoint={dds.url}"]
+    return [*asked, "ground.jpeg_quality=null", *WITHOUT_WAITING, *more]
 
 
-def settings(dds: Dds, *more: str, prompts: str = "[red,blue]") -> AnnotateCommand:
-    argv = [f"prompts={prompts}", *arguments(dds, *more)]
-    if not any(a.startswith("dataset=") for a in argv):
-        argv.insert(0, "dataset=.")
+@cache
+def asked(prompts: str, *more: str) -> AnnotateCommand:
+    """Composed once for many tests; nobody is at this endpoint."""
+    nowhere = Dds("http://127.0.0.1:9")
+    argv = ["dataset=.", f"prompts={prompts}", *arguments(nowhere, *more)]
     return typed(compose(argv, "config"), AnnotateCommand)
 
 
 def loaded(dds: Dds, *more: str, prompts: str = "[red,blue]") -> Grounder:
-    asked = settings(dds, *more, prompts=prompts)
-    grounder = asked.grounder.make(Grounder)
-    grounder.load(load_prompts(asked.prompts))
+    """A grounder with its classes."""
+    settings = asked(prompts, *more)
+    target = settings.grounder
+    if not any(a.startswith("ground.endpoint=") for a in more):
+        target = replace(target, arguments={**target.arguments, "endpoint": dds.url})
+    grounder = target.make(Grounder)
+    grounder.load(load_prompts(settings.prompts))
     return grounder
 
 

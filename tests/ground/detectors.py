@@ -1,6 +1,7 @@
 """Detectors on the embedded grounder, with the usual settings."""
 
 from annotate.config.settings import GroundSettings
+from annotate.ground.base import Grounder
 from annotate.ground.grounding_dino.captions import Captions
 from annotate.ground.select import Detector
 
@@ -15,5 +16,18 @@ RULES = GroundSettings(
 )
 
 
+class Loaded(Grounder):
+    """A scorer that is at hand already, as a grounder."""
+
+    def __init__(self, scorer, classes):
+        self._captions = Captions(scorer, classes)
+
+    def load(self, classes):
+        raise AssertionError("it is loaded")
+
+    def find(self, images, floor):
+        return self._captions.find(images, floor)
+
+
 def detector(scorer, classes, settings=RULES) -> Detector:
-    return Detector(Captions(scorer, classes), settings)
+    return Detector(Loaded(scorer, classes), settings)

@@ -302,8 +302,8 @@ def test_what_answers_is_told_without_the_key(dds):
         assert TOKEN not in repr(thing)
 
 
-def test_only_what_changes_answers_decides(dds):
-    decides = cloud.settings(dds).grounder.deciding()
+def test_only_what_changes_answers_decides():
+    decides = cloud.asked("[red,blue]").grounder.deciding()
     assert set(decides) == {
         "_target_", "model", "api", "masks", "iou_threshold", "phrases", "longest_side",
         "jpeg_quality",

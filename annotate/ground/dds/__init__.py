@@ -29,6 +29,7 @@ class CloudDino(Grounder):
     """
 
     decides_nothing = ("endpoint", "budget", "give_up", "calls")
+    services = ("endpoint",)
 
     def __init__(
         self,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand
-from annotate.data.types import Detections, Image
+from annotate.data.types import Detections, Frame, Image, Item
 from annotate.discover.class_list import load_prompts
 from annotate.ground.base import Grounder
 from annotate.ground.select import Detector
@@ -42,6 +43,7 @@ def main() -> None:
     images = [
         draw_still(900 + n, (320, 240), combos=COMBOS).image for n in range(arguments.pictures)
     ]
+    frames = [Frame(Item(f"{n}.png", Path()), image) for n, image in enumerate(images)]
     classes = load_prompts(sorted({" ".join(combo) for combo in COMBOS}))
     found, masks = {}, {}
     for kind, half in (("float32", {}), ("bfloat16", {device.type: torch.bfloat16})):
@@ -55,7 +57,7 @@ def main() -> None:
             found[kind, batch] = [
                 one
                 for at in range(0, len(images), batch)
-                for one in detector.find(images[at : at + batch])
+                for one in detector.find(frames[at : at + batch])
             ]
         boxes = found["float32", 1]
         masks[kind] = [masks_of(segmenter, i, d) for i, d in zip(images, boxes, strict=True)]

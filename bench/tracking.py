@@ -51,7 +51,7 @@ from bench.models import Models, load_tiny, sam2_state
 EVERY = 20  # frames between groundings, of the second baseline and of annotate
 SAME_IOU = 0.8  # of the second baseline
 
-Finder = Callable[[Sequence[Image]], list[Detections]]
+Finder = Callable[[Sequence[Frame]], list[Detections]]
 Scenes = dict[int, Scene]  # by the id of their image
 Labels = Sequence[Sequence[Tracked]]  # per frame
 Method = Callable[[Models, Sequence[Image], Finder], Labels]
@@ -59,7 +59,7 @@ Method = Callable[[Models, Sequence[Image], Finder], Labels]
 
 def detect_once(models: Models, images: Sequence[Image], find: Finder) -> Labels:
     """Baseline: boxes of frame 0, propagated."""
-    (found,) = find(images[:1])
+    (found,) = find(_frames(images[:1]))
     labels: list[list[TrackedMask]] = [[] for _ in images]
     if not len(found):
         return labels
@@ -79,7 +79,7 @@ def detect_every(models: Models, images: Sequence[Image], find: Finder) -> Label
     tracked: dict[int, geometry.Masks] = {}  # id -> mask (h, w), as the key frame before left it
     born = 0
     for start in range(0, len(images), EVERY):
-        (found,) = find([images[start]])
+        (found,) = find(_frames([images[start]]))
         prompts: dict[int, tuple[geometry.Masks, int]] = {}  # id -> mask, class
         for mask, class_id in zip(
             _segment(models, images[start], found), found.class_ids.tolist(), strict=True
@@ -108,11 +108,18 @@ def detect_every(models: Models, images: Sequence[Image], find: Finder) -> Label
 def ours(models: Models, images: Sequence[Image], find: Finder, every: int) -> Labels:
     """The package's own way."""
     pipeline = models.pipeline(_Detector(find), every=every)
-    item = Item("clip", Path("clip"), "video")
-    video = pipeline.video(Frame(item, image, t) for t, image in enumerate(images))
+    video = pipeline.video(_frames(images))
     records = video.settled(list(video.provisional()))
     least = models.settings.threshold
-    return [[i for i in record.instances if i.score >= least] for record in records]
+    return [
+        [TrackedMask(i.track_id, i.class_id, i.mask) for i in r.instances if i.score >= least]
+        for r in records
+    ]
+
+
+def _frames(images: Sequence[Image]) -> list[Frame]:
+    item = Item("clip", Path("clip"), "video")
+    return [Frame(item, image, t) for t, image in enumerate(images)]
 
 
 METHODS: dict[str, Method] = {
@@ -171,8 +178,8 @@ class Result:
 def from_text(models: Models) -> Finder:
     """The grounder; of what it finds, the baselines know only what counts."""
 
-    def find(images: Sequence[Image]) -> list[Detections]:
-        return [_sure(found, models.settings.threshold) for found in models.detector.find(images)]
+    def find(frames: Sequence[Frame]) -> list[Detections]:
+        return [_sure(found, models.settings.threshold) for found in models.detector.find(frames)]
 
     return find
 
@@ -180,8 +187,8 @@ def from_text(models: Models) -> Finder:
 def from_truth(scenes: Scenes, classes: Sequence[str]) -> Finder:
     """Every visible object's box and class."""
 
-    def find(asked: Sequence[Image]) -> list[Detections]:
-        return [_true_boxes(scenes[id(image)], classes) for image in asked]
+    def find(asked: Sequence[Frame]) -> list[Detections]:
+        return [_true_boxes(scenes[id(frame.image)], classes) for frame in asked]
 
     return find
 

@@ -43,6 +43,21 @@ def encode_box(box_xyxy: Sequence[float], size_hw: tuple[int, int]) -> tuple[str
     return rle["counts"].decode("ascii"), high * wide
 
 
+def are_filled(
+    boxes_xyxy: npt.NDArray[np.float64],
+    areas: npt.NDArray[np.int64],
+    sizes_hw: npt.NDArray[np.int64],
+) -> bool:
+    """Whether masks of these areas (n,) may all be their boxes (n, 4), as `encode_box` fills them.
+
+    `sizes_hw` (n, 2) are of their pictures, px.
+    """
+    first = np.maximum(np.ceil(boxes_xyxy[:, :2] - 0.5), 0)
+    last = np.minimum(np.ceil(boxes_xyxy[:, 2:] - 0.5), sizes_hw[:, ::-1])
+    filled = np.maximum(last - first, 1).prod(1)
+    return bool((filled == areas).all())
+
+
 def _pixels(start: float, end: float, size: int) -> tuple[int, int]:
     """Along one axis of so many pixels, those whose centres lie from start to end, half-open."""
     first, last = max(math.ceil(start - 0.5), 0), min(math.ceil(end - 0.5), size)

@@ -106,7 +106,7 @@ def compare(run: Run, truth: Truth, *, reviewed: bool = False) -> Detections:
         if o["category_id"] in objects:
             objects[o["category_id"]].append(dict(o))
     _say_what_is_not_judged(truth, run.classes, [o for some in objects.values() for o in some])
-    kinds = ("bbox", "segm") if truth.has_masks else ("bbox",)
+    kinds = ("bbox", "segm") if truth.by_masks(run) else ("bbox",)
     curves: dict[str, list[_Curves]] = {kind: [] for kind in kinds}
     judged: dict[str, Judged] = {}
     # Class by class, on the images it is in: pycocotools keeps something of every image and class.
@@ -328,6 +328,7 @@ def confusion(run: Run, truth: Truth, threshold: float) -> tuple[list[str], npt.
     row_of = {truth.classes[name]: row for row, name in enumerate(names)}
     column_of = {run.classes.names.index(name): row for row, name in enumerate(names)}
     counts = np.zeros((len(names) + 1, len(names) + 1), np.int64)
+    masks = truth.by_masks(run)
     for record, image in truth.judged(run):
         known = [o for o in truth.objects_of(image) if o["category_id"] in row_of]
         objects = [o for o in known if not o["iscrowd"]]
@@ -335,14 +336,14 @@ def confusion(run: Run, truth: Truth, threshold: float) -> tuple[list[str], npt.
         found = [i for i in kept if i.class_id in column_of]
         rows = np.array([row_of[o["category_id"]] for o in objects], int)
         columns = np.array([column_of[i.class_id] for i in found], int)
-        ious = _ious(objects, found, masks=truth.has_masks)
+        ious = _ious(objects, found, masks=masks)
         pairs = best_pairs(ious, rows[:, None] == columns[None])
         for one, other in pairs:
             counts[rows[one], columns[other]] += 1
         missed = np.delete(rows, [one for one, _ in pairs])
         counts[:, -1] += np.bincount(missed, minlength=len(counts))
         crowds = [o for o in known if o["iscrowd"]]
-        alone = ~on_crowds(crowds, found, masks=truth.has_masks)
+        alone = ~on_crowds(crowds, found, masks=masks)
         alone[[other for _, other in pairs]] = False
         counts[-1] += np.bincount(columns[alone], minlength=len(counts))
     return names, counts

@@ -27,7 +27,15 @@ from annotate.evaluate.detection import (
     rates,
 )
 from annotate.evaluate.thresholds import Suggested
-from annotate.evaluate.tracking import TrackedMask, TrackingScores, combine, count_video
+from annotate.evaluate.tracking import (
+    Tracked,
+    TrackedBox,
+    TrackedMask,
+    TrackingScores,
+    combine,
+    count_video,
+    xywh,
+)
 from annotate.evaluate.truth import Truth, mask_of
 from annotate.record.run_folder import Run
 from annotate.store import atomic
@@ -137,7 +145,8 @@ def tracking_scores(
     What counts is what an export has: instances from `threshold` on, or from that of their class,
     as they were made, or `reviewed`.
     Judged are the frames of videos that both have, by the classes that both have; truth gives
-    objects masks and a `track_id`. Crowds are neither missed nor wrongly found.
+    objects a `track_id`. Crowds are neither missed nor wrongly found. Boxes are compared where one
+    of them has no masks.
     Raises ConfigError where the truth has a track twice in a frame.
     """
     names = run.classes.names
@@ -145,22 +154,28 @@ def tracking_scores(
     if not any(_trackable(o, asked) for of_image in truth.objects.values() for o in of_image):
         return None
 
+    masks = truth.by_masks(run)
+
     def compared(
         frames: Iterator[tuple[FrameRecord, Mapping[str, Any]]],
-    ) -> Iterator[tuple[list[TrackedMask], list[TrackedMask]]]:
+    ) -> Iterator[tuple[list[Tracked], list[Tracked]]]:
         for record, image in frames:
             known = truth.objects_of(image)
             kept = list(kept_instances(record, run.classes, threshold))
             crowds = [o for o in known if o["iscrowd"] and o["category_id"] in asked]
-            ignored = on_crowds(crowds, kept, masks=truth.has_masks)
+            ignored = on_crowds(crowds, kept, masks=masks)
             yield (
                 [
                     TrackedMask(o["track_id"], o["category_id"], mask_of(o))
+                    if masks
+                    else TrackedBox(o["track_id"], o["category_id"], tuple(o["bbox"]))
                     for o in known
                     if _trackable(o, asked)
                 ],
                 [
                     TrackedMask(i.track_id, category, i.mask)
+                    if masks
+                    else TrackedBox(i.track_id, category, xywh(i.box_xyxy))
                     for i, on_crowd in zip(kept, ignored, strict=True)
                     if not on_crowd
                     and (category := truth.classes.get(names[i.class_id])) is not None
@@ -178,8 +193,8 @@ def tracking_scores(
 
 def _trackable(annotation: Mapping[str, Any], asked: Collection[int]) -> bool:
     """Whether an object of the truth is one that tracks are judged by."""
-    told = "track_id" in annotation and "segmentation" in annotation
-    return told and annotation["category_id"] in asked and not annotation["iscrowd"]
+    told = "track_id" in annotation and annotation["category_id"] in asked
+    return told and not annotation["iscrowd"]
 
 
 def agreeing_instances(run: Run, truth: Truth, *, iou: float) -> frozenset[str]:

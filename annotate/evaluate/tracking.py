@@ -1,6 +1,7 @@
-"""How well tracks with masks agree with the truth: HOTA, IDF1, identity switches and J.
+"""How well tracks agree with the truth: HOTA, IDF1, identity switches and J.
 
-TrackEval computes the published metrics on arrays; the similarity of two masks is their IoU.
+TrackEval computes the published metrics on arrays; the similarity of two objects
+is the IoU of their masks, or boxes.
 HOTA, DetA, AssA: arXiv 2009.07736. IDF1: arXiv 1609.01775. IDSW: CLEAR MOT (Bernardin and
 Stiefelhagen, 2008). J: region similarity of DAVIS, truth and tracks paired one to one as in its
 unsupervised protocol (arXiv 1905.00737).
@@ -29,14 +30,15 @@ MATCH_IOU = 0.5
 
 
 class Tracked(Protocol):
-    """What is compared: an `Instance`, or the truth of one."""
+    """What is compared: objects of one kind, with masks or with boxes."""
 
     @property
     def track_id(self) -> int: ...
     @property
     def class_id(self) -> int: ...
     @property
-    def mask(self) -> Rle: ...
+    def shape(self) -> Any:
+        """As pycocotools compares it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,31 @@ class TrackedMask:
     track_id: int
     class_id: int
     mask: Rle
+
+    @property
+    def shape(self) -> Any:
+        """See Tracked."""
+        return self.mask.coco
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedBox:
+    """One object in one frame, known by its box alone."""
+
+    track_id: int
+    class_id: int
+    box_xywh: tuple[float, ...]  # px
+
+    @property
+    def shape(self) -> Any:
+        """See Tracked."""
+        return list(self.box_xywh)
+
+
+def xywh(box_xyxy: Sequence[float]) -> tuple[float, ...]:
+    """A box as corner and size, px."""
+    x0, y0, x1, y1 = box_xyxy
+    return x0, y0, x1 - x0, y1 - y0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +126,7 @@ def count_video(frames: Iterable[tuple[Sequence[Tracked], Sequence[Tracked]]]) -
             raise ValueError(f"frame {len(ious)}: truth has a track id twice: {sorted(truth_keys)}")
         truth_ids.append(_rows(truth_rows, truth_keys))
         found_ids.append(_rows(found_rows, _numbered(found)))
-        ious.append(_mask_ious(truth, found))
+        ious.append(_ious(truth, found))
     data = {
         "gt_ids": truth_ids,
         "tracker_ids": found_ids,
@@ -166,12 +193,12 @@ def _numbered(found: Sequence[Tracked]) -> list[tuple[int, int]]:
     return keys
 
 
-def _mask_ious(truth: Sequence[Tracked], found: Sequence[Tracked]) -> npt.NDArray[np.float64]:
-    """IoU (truth, found) of the masks of one frame; 0 across classes."""
+def _ious(truth: Sequence[Tracked], found: Sequence[Tracked]) -> npt.NDArray[np.float64]:
+    """IoU (truth, found) of what is in one frame; 0 across classes."""
     if not truth or not found:
         return np.zeros((len(truth), len(found)))
-    truth_rles, found_rles = ([o.mask.coco for o in side] for side in (truth, found))
-    ious = np.asarray(coco_mask.iou(found_rles, truth_rles, [0] * len(truth_rles))).T
+    known, other = ([o.shape for o in side] for side in (truth, found))
+    ious = np.asarray(coco_mask.iou(other, known, [0] * len(known))).T
     same_class = np.array([o.class_id for o in truth])[:, None] == [o.class_id for o in found]
     return np.where(same_class, ious, 0.0)
 

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import yaml
 from pycocotools import mask as coco_mask
 
+from annotate.data import geometry
 from annotate.data.decisions import Decisions
 from annotate.data.selection import Selection, kept_instances
 from annotate.data.types import FrameRecord, Rle
+from annotate.discover.coco_file import Document, Entry, read_document
 from annotate.errors import ConfigError, one_line
-from annotate.evaluate.truth_file import Document, Entry, read_document
 from annotate.evaluate.truth_frames import frames_of, may_share
 from annotate.record.run_folder import Run
 from annotate.store.remote import is_url
@@ -28,7 +31,7 @@ log = logging.getLogger(__name__)
 class Truth:
     """Annotated frames, each with its objects as COCO annotations; boxes there are x, y, w, h px.
 
-    Images and annotations are as `truth_file.Document` has them; annotations have an `id` as well.
+    Images and annotations are as `coco_file.Document` has them; annotations have an `id` as well.
     """
 
     source: str
@@ -37,6 +40,7 @@ class Truth:
     objects: Mapping[int, Sequence[Mapping[str, Any]]]  # by image id
     has_masks: bool  # objects have masks, not boxes alone
     _of_run: dict[Path, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    _by_masks: dict[Path, bool] = field(default_factory=dict)
 
     def judged(
         self, run: Run, *, reviewed: bool = False
@@ -63,6 +67,17 @@ class Truth:
                 )
             yield record, image
 
+    def by_masks(self, run: Run) -> bool:
+        """Whether a run is judged by masks: both have them, and the run's are not boxes, filled.
+
+        Else it is judged by boxes: a filled box says nothing of an object's outline.
+        """
+        if self.has_masks and run.path not in self._by_masks:
+            self._by_masks[run.path] = not _has_boxes_alone(run)
+            if not self._by_masks[run.path]:
+                log.warning("%s has boxes alone, no masks: it is judged by them", run.path)
+        return self.has_masks and self._by_masks[run.path]
+
     def objects_of(self, image: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         """The annotations of an image."""
         return self.objects.get(image["id"], ())
@@ -83,8 +98,14 @@ def read_truth(
     if _is_run(source):
         document = _document_of(Run.open(source), threshold)
     else:
-        document = read_document(source)
-    for remark in document.remarks:
+        document = read_document(source, key="truth")
+    masks = sum("segmentation" in a for a in document.annotations)
+    remarks = list(document.remarks)
+    if 0 < masks < (total := len(document.annotations)):
+        remarks.append(
+            f"{total - masks} of {total} objects have no mask: all are judged by their boxes alone"
+        )
+    for remark in remarks:
         log.warning("truth=%s: %s", source, remark)
     return _truth(document, str(source), mapping or {})
 
@@ -100,6 +121,21 @@ def read_mapping(path: Path) -> dict[str, str | None]:
     ):
         raise ConfigError(f"mapping={path}: expected lines such as `automobile: car`")
     return {str(name): run_name for name, run_name in content.items()}
+
+
+def _has_boxes_alone(run: Run) -> bool:
+    """Whether every mask is its box, filled; a run without instances has not."""
+    any_at_all = False
+    for batch in run.table().to_batches(columns=["width", "height", "instances"]):
+        rows = pc.list_parent_indices(batch["instances"]).to_numpy()
+        instances = pc.list_flatten(batch["instances"])
+        boxes = pc.list_flatten(pc.struct_field(instances, "box_xyxy")).to_numpy()
+        areas = pc.struct_field(instances, "area").to_numpy()
+        sizes = np.stack([batch["height"].to_numpy(), batch["width"].to_numpy()], 1)[rows]
+        if not geometry.are_filled(boxes.reshape(-1, 4).astype(float), areas, sizes):
+            return False
+        any_at_all |= len(areas) > 0
+    return any_at_all
 
 
 def _is_run(source: Path | str) -> bool:

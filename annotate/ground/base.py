@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from annotate.data.types import ClassList, Image, Rle
+from annotate.data.types import ClassList, Frame, Image, Rle
 from annotate.models.provenance import of_class
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class Grounder(ABC):
         is let pass: it is tried again with fewer pictures. MediaError says that one of the pictures
         cannot be had, and has them asked for one by one; ServiceError ends the run.
         """
+
+    def find_in(self, frames: Sequence[Frame], floor: float) -> list[Candidates]:
+        """As `find`, by frames, for a grounder that must know which pictures they are."""
+        return self.find([frame.image for frame in frames], floor)
 
     def check(self) -> None:
         """Raise ConfigError for what this machine lacks and nobody can fetch, such as a key.

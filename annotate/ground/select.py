@@ -10,7 +10,7 @@ import torch
 from torchvision.ops import batched_nms, box_iou, nms
 
 from annotate.config.settings import GroundSettings
-from annotate.data.types import ClassList, Detections, Image
+from annotate.data.types import ClassList, Detections, Frame
 from annotate.ground.base import Candidates, Grounder
 from annotate.ground.rivals import Rivals
 from annotate.models.memory_limit import MemoryLimit
@@ -39,26 +39,26 @@ class Detector:
     def grounder(self) -> Grounder:
         return self._grounder
 
-    def find(self, images: Sequence[Image]) -> list[Detections]:
-        """Detections of each picture, the best first; pictures of one size share a pass.
+    def find(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Detections in each frame, the best first; frames of one size share a pass.
 
         Raises MemoryError when one picture alone is too much; MediaError and ServiceError as the
         grounder does.
         """
         by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for index, image in enumerate(images):
-            by_size[image.shape].append(index)
+        for index, frame in enumerate(frames):
+            by_size[frame.size_hw].append(index)
         found: dict[int, Detections] = {}
 
         def ground(indices: Sequence[int]) -> None:
-            some = [images[i] for i in indices]
-            of_each = self._grounder.find(some, self._settings.floor)
-            for index, image, candidates in zip(indices, some, of_each, strict=True):
-                found[index] = select(candidates, image.shape[:2], self._settings, self._rivals)
+            some = [frames[i] for i in indices]
+            of_each = self._grounder.find_in(some, self._settings.floor)
+            for index, frame, candidates in zip(indices, some, of_each, strict=True):
+                found[index] = select(candidates, frame.size_hw, self._settings, self._rivals)
 
         for indices in by_size.values():
             list(self._at_once.slices(indices, ground))
-        return [found[i] for i in range(len(images))]
+        return [found[i] for i in range(len(frames))]
 
 
 def select(

@@ -80,7 +80,7 @@ def looks(plan: Plan, phrases: Phrases, count: int) -> Iterator[Look]:
     for item in sample(plan.found.items, count):
         try:
             frame = _frame(item, settings.dataset.max_pixels)
-            (found,) = detector.find([frame.image])
+            (found,) = detector.find([frame])
         except (MediaError, OSError) as error:
             log.warning("%s: %s", item.name, error)
             continue

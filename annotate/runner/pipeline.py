@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from heapq import merge
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from annotate.ground.select import Detector
 from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Segmenter
 from annotate.segment.closeup import CloseUp
-from annotate.segment.finishing import Cut, Masker, cut_boxes, cut_masks
+from annotate.segment.finishing import Cut, Masker, cut_boxes, cut_given, cut_masks
 from annotate.segment.video import VideoSegmenter
 from annotate.track import settling
 from annotate.track.endless import EndlessSettling
@@ -65,7 +66,7 @@ class Pipeline:
         Raises MemoryError when one is too much, MediaError when one cannot be grounded.
         """
         with self._timed("ground"):
-            found = self._detector.find([frame.image for frame in frames])
+            found = self._detector.find(frames)
         with self._timed("segment"):
             return [
                 ok_record(frame, self._masker.refine(frame, detections))
@@ -189,10 +190,16 @@ class VideoPass:
         self, sightings: Sequence[Sighting], size_hw: tuple[int, int]
     ) -> Iterator[tuple[int, Cut]]:
         """The finished masks of sightings, by their rows."""
-        if self._boxes_only:  # without a memory, so all of them were detected
-            return cut_boxes([s.seen.box_xyxy for s in sightings if s.seen is not None], size_hw)
-        logits = torch.stack([s.logits for s in sightings])
-        return cut_masks(logits, size_hw, self._segment, self._masks)
+        asked = [row for row, sighting in enumerate(sightings) if sighting.given is None]
+        own: Iterator[tuple[int, Cut]] = iter(())
+        if asked and self._boxes_only:  # without a memory, so all of them were detected
+            seen = [sightings[row].seen for row in asked]
+            own = cut_boxes([s.box_xyxy for s in seen if s is not None], size_hw)
+        elif asked:
+            logits = torch.stack([sightings[row].logits for row in asked])
+            own = cut_masks(logits, size_hw, self._segment, self._masks)
+        given = cut_given([sighting.given for sighting in sightings])
+        return merge(((asked[n], cut) for n, cut in own), given, key=lambda found: found[0])
 
 
 def ok_record(frame: Frame, instances: tuple[Instance, ...]) -> FrameRecord:

@@ -15,13 +15,18 @@ def read_json(place: Path | str, *, what: str) -> dict[str, Any]:
 
     `what` names the setting and says what was expected, for the message. Raises ConfigError.
     """
+    content = read_any_json(place, what=what)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{what} (it holds no object with keys)")
+    return content
+
+
+def read_any_json(place: Path | str, *, what: str) -> Any:
+    """As read_json, whatever the file holds."""
     try:
-        content = json.loads(read_text(place) if is_url(place) else Path(place).read_bytes())
+        return json.loads(read_text(place) if is_url(place) else Path(place).read_bytes())
     except RecursionError as error:
         raise ConfigError(f"{what} (nested too deeply)") from error
     except (StorageError, OSError, ValueError) as error:
         reason = error.strerror or error if isinstance(error, OSError) else error
         raise ConfigError(f"{what} ({' '.join(str(reason).split())[:300]})") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{what} (it holds no object with keys)")
-    return content

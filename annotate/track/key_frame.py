@@ -68,6 +68,7 @@ class KeyFrame:
         drifted, replaced = matching.corrections(
             iou, found.ious[columns], carried.ious[rows], sure, live.rules, every=self.every
         )
+        replaced |= found.are_given[columns]
         logits = carried.said.logits.clone()
         for n, (track_id, row, column) in enumerate(zip(ids, rows, columns, strict=True)):
             live.hit(track_id, found, column)
@@ -104,9 +105,11 @@ class KeyFrame:
         """Tracks that the detections overlap nowhere, found again near where they should be."""
         live, found = self.live, self.found
         missing = [i for i in live.alive if i not in matched]
-        sure = found.scores >= live.rules.birth_score
-        sure[list(matched.values())] = False
-        free = np.flatnonzero(sure)
+        taken = list(matched.values())
+        held = Objects(found.masks[taken], found.class_ids[taken])
+        # A detector may find one object twice; the second find is nobody else's.
+        new = matching.strangers(found.objects, held, set(taken), live.rules)
+        free = np.array([c for c in new if found.scores[c] >= live.rules.birth_score], int)
         if not missing or not len(free):
             return {}
         pairs = matching.find_again(

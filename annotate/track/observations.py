@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from annotate.data.geometry import mask_boxes
-from annotate.data.types import Detections, Origin
+from annotate.data.types import Detections, Origin, Rle
 from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Embedding, Prediction
 from annotate.segment.video import VideoSegmenter
@@ -26,6 +26,7 @@ from annotate.track.tracks import Bools, Floats
 
 GRID = 256  # side of the grid on which masks are compared, px
 ROWS = 256  # masks brought to it at a time, 64 MB
+SURE_LOGIT = 10.0  # of what a mask that came with a detection holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Found:
     ious: Floats  # (n,) the segmenter's estimate
     masks: Bools  # (n, GRID * GRID)
     mask_boxes: Floats  # (n, 4) xyxy px, of the masks
+    given: tuple[Rle | None, ...]  # (n,) masks that came with the detections
+
+    @property
+    def are_given(self) -> Bools:
+        """Which of them, (n,), came with a mask."""
+        return np.array([mask is not None for mask in self.given], bool)
 
     @property
     def objects(self) -> Objects:
@@ -48,10 +55,13 @@ class Found:
         return Objects(self.masks, self.class_ids)
 
     def sighting(self, row: int, track_id: int, logits: Tensor, mask_score: float) -> Sighting:
-        """A track as one of the detections shows it, with the mask `logits` (s, s)."""
+        """A track as one of the detections shows it, with the mask `logits` (s, s).
+
+        A mask that came with the detection is the track's as it is.
+        """
         box = self.boxes[row].cpu().numpy()
         seen = Seen(int(self.class_ids[row]), box, float(self.margins[row]))
-        return Sighting(track_id, logits, mask_score, "detected", seen)
+        return Sighting(track_id, logits, mask_score, "detected", seen, self.given[row])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +88,17 @@ class Carried:
 def segment(
     memory: VideoSegmenter, embedding: Any, detections: Detections, size_hw: tuple[int, int]
 ) -> Found:
-    """The masks of the detections of a frame; those that come out empty are left out."""
+    """The masks of the detections of a frame; those that come out empty are left out.
+
+    A mask that a detection came with stands in for the segmenter's.
+    """
     boxes = torch.from_numpy(detections.boxes_xyxy)
+    given = detections.masks or (None,) * len(detections)
     if len(detections):
-        logits, ious = memory.decode(embedding, boxes)
+        logits, ious = (made.clone() for made in memory.decode(embedding, boxes))
+        for row, mask in enumerate(given):
+            if mask is not None:
+                logits[row], ious[row] = as_logits(mask, logits), 1
     else:
         logits, ious = torch.zeros(0, 1, 1), torch.zeros(0)
     masks, edges = on_grid(logits, size_hw)
@@ -96,7 +113,18 @@ def segment(
         ious=ious.cpu().numpy()[rows],
         masks=masks[rows],
         mask_boxes=edges[rows],
+        given=tuple(given[r] for r in rows),
     )
+
+
+def as_logits(mask: Rle, like_kss: Tensor) -> Tensor:
+    """A mask as low-resolution logits (s, s), as `like_kss` (k, s, s) are.
+
+    One too small to fill half a cell is where it fills most of one.
+    """
+    pixels = torch.from_numpy(mask.decode()).to(like_kss)
+    shares = functional.interpolate(pixels[None, None], like_kss.shape[-2:], mode="area")[0, 0]
+    return (shares - shares.max().div(2).clamp(max=0.5)) * (2 * SURE_LOGIT)
 
 
 def carry(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from annotate.data.types import Frame, Origin
+from annotate.data.types import Frame, Origin, Rle
 from annotate.segment.base import Embedding
 from annotate.track.tracks import Floats
 
@@ -29,6 +29,7 @@ class Sighting:
     mask_score: float  # the segmenter's estimate of the mask's IoU, 0..1
     origin: Origin
     seen: Seen | None = None  # what the detector found of it in this frame
+    given: Rle | None = None  # the mask that came with it, which is then the track's
 
 
 @dataclass(slots=True)

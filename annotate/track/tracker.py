@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from annotate.config.settings import TrackSettings
-from annotate.data.types import Detections, Frame
+from annotate.data.types import Detections, Frame, Rle
 from annotate.ground.select import Detector
 from annotate.segment.base import Embedding
 from annotate.segment.video import VideoSegmenter
@@ -34,7 +34,7 @@ WINDOW = 32  # frames read ahead so that key frames share a forward
 KEPT_EMBEDDINGS = 32  # of frames between key frames; further ones are embedded again when needed
 
 # What a tracker's state holds besides plain values and what the memory's holds.
-STATE_CLASSES = (Track, Sighting, Seen)
+STATE_CLASSES = (Track, Sighting, Seen, Rle)
 
 
 class VideoTracker:
@@ -149,7 +149,7 @@ class VideoTracker:
                 for frame, after in window
                 if frame is not None
             ]
-            keys = [frame.image for frame, _, key in marks if key]
+            keys = [frame for frame, _, key in marks if key]
             found = chain.from_iterable(
                 self._detector.find(keys[i : i + keys_at_once])
                 for i in range(0, len(keys), keys_at_once)

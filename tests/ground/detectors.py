@@ -1,6 +1,9 @@
 """Detectors on the embedded grounder, with the usual settings."""
 
+from pathlib import Path
+
 from annotate.config.settings import GroundSettings
+from annotate.data.types import Frame, Item
 from annotate.ground.base import Grounder
 from annotate.ground.grounding_dino.captions import Captions
 from annotate.ground.select import Detector
@@ -27,6 +30,11 @@ class Loaded(Grounder):
 
     def find(self, images, floor):
         return self._captions.find(images, floor)
+
+
+def frames(*images) -> list[Frame]:
+    """Pictures as stills that the pipeline is given."""
+    return [Frame(Item(f"{n}.png", Path(f"{n}.png")), image) for n, image in enumerate(images)]
 
 
 def detector(scorer, classes, settings=RULES) -> Detector:

@@ -11,13 +11,13 @@ from annotate.config.settings import GroundSettings
 from annotate.data.types import ClassList, ClassSpec
 from annotate.discover.class_list import load_prompts
 from annotate.errors import ConfigError, PromptError
-from annotate.ground.base import Candidates
+from annotate.ground.base import Candidates, Grounder
 from annotate.ground.grounding_dino import GroundingDino
 from annotate.ground.grounding_dino.captions import Captions, split_classes
 from annotate.ground.phrases import Phrases
 from annotate.ground.select import Detector, select
 from annotate.synthetic.still import draw_still
-from tests.ground.detectors import RULES, detector
+from tests.ground.detectors import RULES, detector, frames
 
 PHRASES = ["red circle", "blue square", "green triangle", "yellow cross", "purple ring"]
 COMBOS = [tuple(p.split()) for p in PHRASES]
@@ -39,7 +39,7 @@ def test_finds_the_objects_under_their_own_classes(tiny_dino):
     right = total = 0
     for seed in range(40, 52):
         drawn = scene(seed)
-        (found,) = grounder.find([drawn.image])
+        (found,) = grounder.find(frames(drawn.image))
         sure = found.scores >= 0.3
         for shown in drawn.objects:
             total += 1
@@ -52,10 +52,10 @@ def test_several_images_in_one_forward_equal_one_at_a_time(tiny_dino):
     grounder = detector(tiny_dino, load_prompts(PHRASES))
     sizes = [(256, 192), (192, 256), (256, 192), (200, 200), (256, 192)]
     images = [scene(60 + i, size).image for i, size in enumerate(sizes)]
-    together = grounder.find(images)
+    together = grounder.find(frames(*images))
     assert sum(map(len, together)) > 5
     for image, found in zip(images, together, strict=True):
-        same(grounder.find([image])[0], found)
+        same(grounder.find(frames(image))[0], found)
 
 
 def placed(boxes, scores, class_ids) -> Candidates:
@@ -130,7 +130,7 @@ def test_text_encoder_runs_once_per_caption(tiny_dino):
     grounder = detector(tiny_dino, load_prompts(["white star", "black cross"]))
     before = tiny_dino._memo.passes
     for seed in range(3):
-        grounder.find([scene(seed).image, scene(seed + 1).image])
+        grounder.find(frames(scene(seed).image, scene(seed + 1).image))
     assert tiny_dino._memo.passes == before + 1
 
 
@@ -201,7 +201,7 @@ def test_synonyms_share_a_class_and_say_which_phrase_found_it(tiny_dino):
     hits = 0
     for seed in range(80, 90):
         drawn = scene(seed)
-        (found,) = grounder.find([drawn.image])
+        (found,) = grounder.find(frames(drawn.image))
         assert set(found.class_ids.tolist()) <= {0, 1}
         for shown in drawn.objects:
             if shown.phrase != "red circle":
@@ -244,11 +244,11 @@ def test_split_lists_merge_to_the_right_classes(tiny_dino):
     classes = load_prompts([PHRASES[0], PHRASES[1], *filler, *PHRASES[2:]])
     captions = Captions(tiny_dino, classes)
     assert len(captions.chunks) > 1
-    grounder = Detector(captions, RULES)
+    grounder = detector(tiny_dino, classes)
     right = total = 0
     for seed in range(40, 50):
         drawn = scene(seed)
-        (found,) = grounder.find([drawn.image])
+        (found,) = grounder.find(frames(drawn.image))
         for shown in drawn.objects:
             total += 1
             near = np.abs(found.boxes_xyxy - np.array(shown.box_xyxy)).max(1) < 10
@@ -267,19 +267,19 @@ def test_one_object_under_two_names_is_one_detection(tiny_dino):
     classes = load_prompts(["red circle", "circle", "red object"])
     grounder = detector(tiny_dino, classes)
     drawn = draw_still(7, (256, 256), combos=[("red", "circle")], min_objects=1, max_objects=1)
-    (found,) = grounder.find([drawn.image])
+    (found,) = grounder.find(frames(drawn.image))
     near = np.abs(found.boxes_xyxy - np.array(drawn.objects[0].box_xyxy)).max(1) < 10
     assert near.sum() == 1
     # The names it lost to are near it in score, and a class without rivals has all of its score.
     assert 0 <= found.margins[near] < found.scores[near]
-    (alone,) = detector(tiny_dino, load_prompts(["red circle"])).find([drawn.image])
+    (alone,) = detector(tiny_dino, load_prompts(["red circle"])).find(frames(drawn.image))
     assert np.array_equal(alone.margins, alone.scores)
 
 
 def test_boxes_stay_inside_and_the_floor_holds(tiny_dino):
     grounder = detector(tiny_dino, load_prompts(PHRASES))
     for size in [(257, 131), (64, 64), (700, 90)]:
-        (found,) = grounder.find([scene(5, size).image])
+        (found,) = grounder.find(frames(scene(5, size).image))
         if len(found):
             assert found.boxes_xyxy.min() >= 0
             assert (found.boxes_xyxy[:, 2:] <= np.array(size)).all()
@@ -289,12 +289,12 @@ def test_boxes_stay_inside_and_the_floor_holds(tiny_dino):
 
 def test_an_image_without_objects_gives_none(tiny_dino):
     grounder = detector(tiny_dino, load_prompts(PHRASES))
-    (found,) = grounder.find([np.full((192, 192, 3), 120, np.uint8)])
+    (found,) = grounder.find(frames(np.full((192, 192, 3), 120, np.uint8)))
     assert len(found.scores[found.scores > 0.3]) == 0
     assert found.boxes_xyxy.shape == (len(found), 4)
 
 
-class Fixed:
+class Fixed(Grounder):
     """A grounder that finds what it was told, as numpy arrays."""
 
     def __init__(self, *boxes, scores, class_ids=None) -> None:
@@ -305,12 +305,16 @@ class Fixed:
             [f"phrase {n}" for n in range(len(scores))],
         )
 
+    def load(self, classes):
+        """Nothing to be loaded."""
+
     def find(self, images, floor):
         return [self._found for _ in images]
 
 
 def selected(*boxes, settings=RULES, **rest):
-    (found,) = Detector(Fixed(*boxes, **rest), settings).find([np.zeros((100, 200, 3), np.uint8)])
+    blank = np.zeros((100, 200, 3), np.uint8)
+    (found,) = Detector(Fixed(*boxes, **rest), settings).find(frames(blank))
     return found
 
 

@@ -28,12 +28,12 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Truth as it stands in a file or a run: checked, and ids are numbers that count from 1.
+    """Objects as they stand in a file or a run: checked, and ids are numbers that count from 1.
 
     Images have `id` and `name`, and as far as it is known `frame_id` (as records have it),
     `file_name`, `width`, `height`, and `video` with `frame_index`. Annotations have `image_id`,
     `category_id`, `bbox`, `area`, `iscrowd`, and where it is known a `segmentation` (compressed run
-    lengths) and a `track_id`.
+    lengths), a `track_id` and a `score`.
     """
 
     categories: Mapping[int, str]  # names by id
@@ -46,17 +46,23 @@ class _WrongError(ValueError):
     """What is wrong, with its place in the file."""
 
 
-def read_document(source: Path | str) -> Document:
+def read_document(source: Path | str, *, key: str) -> Document:
     """Read a COCO instances json (also of videos, and as YouTube-VIS writes them).
 
-    Raises ConfigError that names the file, the entry and what is wrong with it.
+    `key` is the setting that names the file. Raises ConfigError that names the file, the entry and
+    what is wrong with it.
     """
-    content = read_json(source, what=f"truth={source}: not a COCO instances json")
+    what = f"{key}={source}: not a COCO instances json"
+    return document_of(read_json(source, what=what), what=what)
+
+
+def document_of(content: Entry, *, what: str) -> Document:
+    """The document that a json holds; `what` begins the message of a ConfigError."""
     try:
         return _Reader(content).document()
     except (_WrongError, RecursionError) as error:
         reason = error if isinstance(error, _WrongError) else "nested too deeply"
-        raise ConfigError(f"truth={source}: not a COCO instances json ({reason})") from error
+        raise ConfigError(f"{what} ({reason})") from error
 
 
 class _Reader:
@@ -85,12 +91,6 @@ class _Reader:
             annotations = list(self._read_annotations())
         self._refuse_twice()
         remarks = [*_same_names(names), *_same_objects(annotations)]
-        masks = sum("segmentation" in a for a in annotations)
-        if 0 < masks < len(annotations):
-            remarks.append(
-                f"{len(annotations) - masks} of {len(annotations)} objects have no mask: all are "
-                "judged by their boxes alone"
-            )
         return Document(names, self._images, annotations, remarks)
 
     def _entries(self, key: str) -> Iterator[tuple[str, Entry]]:
@@ -211,6 +211,8 @@ class _Reader:
             told = more.get("track_id")
         if told is None and isinstance(entry.get("instance_id"), int):
             told = entry["instance_id"]
+        if type(entry.get("score")) in (int, float):
+            made["score"] = entry["score"]
         if told is not None:
             track = _id({"track_id": told}, "track_id", at)
             made["track_id"] = self._tracks.setdefault(track, len(self._tracks) + 1)

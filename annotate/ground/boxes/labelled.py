@@ -1,0 +1,112 @@
+"""What a file of boxes says of one picture, whatever its format, and what a reader of one is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.data import geometry
+from annotate.data.types import Frame, Rle
+from annotate.errors import MediaError
+from annotate.store.remote import is_url, read_text
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The objects of one picture; row i of every field is one of them."""
+
+    boxes_xyxy: npt.NDArray[np.float32]  # (m, 4) px of the upright picture
+    scores: npt.NDArray[np.float32]  # (m,) 0..1; 1 where the file has none
+    names: Sequence[str]  # (m,) classes, as the file calls them
+    masks: Sequence[Rle | None]  # (m,)
+    size_hw: tuple[int, int] | None = None  # of the picture, px, as far as the file says
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+NOTHING = Labelled(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), (), ())
+
+
+class Labels(Protocol):
+    """A file, or folder, of boxes."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Its classes, used or not."""
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether any of its objects has a score."""
+
+    @property
+    def sha256(self) -> str:
+        """Of all that it holds."""
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether pictures without objects may be missing from it, as YOLO has it."""
+
+    @property
+    def example(self) -> str:
+        """A name of one of its pictures."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is odd in it and does not hinder, a line each."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """What of it is no object, counted."""
+
+    def of(self, frame: Frame) -> Labelled | None:
+        """What it says of a frame; None if it does not know it.
+
+        Raises MediaError where what it says cannot be, or may mean another picture.
+        """
+
+
+def made(
+    rows: Sequence[tuple[Sequence[float], float | None, str, Rle | None]],
+    size_hw: tuple[int, int] | None,
+    where: str,
+) -> Labelled:
+    """Of rows of box xyxy px, score, class and mask. MediaError, which names `where`: a score."""
+    for _, score, _, _ in rows:
+        if score is not None and not 0 <= score <= 1:
+            raise MediaError(f"{where}: a score of {score:g}, expected 0..1")
+    return Labelled(
+        np.array([box for box, *_ in rows], np.float32).reshape(-1, 4),
+        np.array([1.0 if score is None else score for _, score, *_ in rows], np.float32),
+        tuple(name for _, _, name, _ in rows),
+        tuple(mask for *_, mask in rows),
+        size_hw,
+    )
+
+
+def digest(place: str) -> str:
+    """The sha256 of a file, here or on a store."""
+    if is_url(place):
+        return hashlib.sha256(read_text(place).encode()).hexdigest()
+    with Path(place).expanduser().open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def as_rle(mask: npt.NDArray[np.bool_]) -> Rle:
+    """A mask (h, w)."""
+    h, w = mask.shape
+    return Rle(geometry.encode_masks(mask[None])[0], (h, w))
+
+
+def polygon(points_xy: npt.NDArray[np.float64], size_hw: tuple[int, int]) -> Rle:
+    """A mask from the corners (n >= 3, 2) of one polygon, px, by COCO's rule."""
+    from pycocotools import mask as coco_mask
+
+    (rle,) = coco_mask.frPyObjects([points_xy.ravel().tolist()], *size_hw)
+    return Rle(rle["counts"].decode("ascii"), size_hw)

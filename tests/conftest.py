@@ -10,9 +10,9 @@ import torch
 
 from annotate.ground.grounding_dino.scorer import PhraseScorer
 from annotate.models.layouts import GrounderSource
-from annotate.models.transformers_checkpoint import load_grounding_dino
 from annotate.segment.sam2 import Sam2
 from annotate.segment.sam2.image import Sam2Image
+from tests.grounding_dino import load_grounding_dino
 
 pytest_plugins = ["tests.mongo", "tests.stores"]  # its fixtures are asked for from several rooms
 

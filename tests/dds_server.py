@@ -188,7 +188,7 @@ def _objects(dds: Dds, task: Task) -> Iterator[dict[str, Any]]:
         drawn = ((away < 12) & (hsv[..., 1] > 120) & (hsv[..., 2] > 80)).astype(np.uint8)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(drawn)
         for label, (x, y, w, h, area) in enumerate(stats.tolist()):
-            score = 0.25 + 0.7 * area / (w * h)
+            score = 0.25 + 0.7 * area / max(w * h, 1)
             if label == 0 or area < LEAST_AREA_PX or score < task.body["bbox_threshold"]:
                 continue
             found: dict[str, Any] = {"category": text, "score": score}

@@ -10,12 +10,16 @@ from pathlib import Path
 from annotate.errors import WeightsError
 
 _CONFIG_FILES = (
+    "added_tokens.json",
     "config.json",
+    "generation_config.json",
+    "merges.txt",
     "preprocessor_config.json",
     "processor_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "vocab.json",
     "vocab.txt",
 )
 
@@ -23,13 +27,13 @@ _CONFIG_FILES = (
 _NEEDED_FILES = (  # one of each
     ("config.json",),
     ("preprocessor_config.json", "processor_config.json"),
-    ("tokenizer.json", "vocab.txt"),
+    ("tokenizer.json", "vocab.txt", "vocab.json"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class GrounderSource:
-    """Where a Grounding DINO comes from: a folder in the layout of transformers."""
+    """Where a grounder comes from: a folder in the layout of transformers."""
 
     model: str
     revision: str | None = None

@@ -17,19 +17,9 @@ from safetensors import SafetensorError, safe_open
 from annotate.errors import WeightsError, one_line
 from annotate.models.checks import damaged, raise_unfit
 from annotate.models.hub import Source, fetch, identified
-from annotate.models.layouts import GrounderSource
 from annotate.models.provenance import Provenance
 
 TIMM = "timm_wrapper"  # model_type of a backbone that another package has
-GROUNDER_TYPES = ("grounding-dino", "mm-grounding-dino")  # config.json: model_type
-
-
-def load_grounding_dino(
-    source: GrounderSource, device: torch.device
-) -> tuple[Any, Any, Provenance]:
-    """The model (float32, in eval mode, on the device), its processor, and what was loaded."""
-    kinds = ("AutoModelForZeroShotObjectDetection", "AutoProcessor")
-    return load_checkpoint(source, device, "a grounder", GROUNDER_TYPES, kinds)
 
 
 def load_checkpoint(
@@ -47,10 +37,11 @@ def load_checkpoint(
             f"{source.model}: config.json says model_type {config.get('model_type')!r}; "
             f"{what} is one of {', '.join(types)}"
         )
-    if TIMM in json.dumps(config) and importlib.util.find_spec("timm") is None:
+    needs_timm = TIMM in json.dumps(config) or config.get("use_timm_backbone")
+    if needs_timm and importlib.util.find_spec("timm") is None:
         raise WeightsError(
             f"{source.model}: its backbone comes with the package timm, which is not installed: "
-            "pip install timm"
+            "pip install 'annotate[timm]'"
         )
     for path in fetched.weights:
         _check_safetensors(source.model, path)

@@ -26,7 +26,7 @@ FIRST_TARGETS = {
 NOT_ASKED_AT_FIRST: dict[str, dict[str, Any]] = {
     "decode": {"depth": "auto"},
     "tile": {"size": None},
-    "ground": {"child_from": 0.25},
+    "ground": {"child_from": 0.25, "classes_at_once": None},
 }
 
 

@@ -9,8 +9,8 @@ from hydra import initialize_config_module
 
 from annotate.models.layouts import GrounderSource, SegmenterSource
 from annotate.models.sam2_checkpoint import load_sam2
-from annotate.models.transformers_checkpoint import load_grounding_dino
 from tests import full_size
+from tests.grounding_dino import load_grounding_dino
 from tests.models.damaged import CPU
 
 

@@ -16,7 +16,7 @@ from huggingface_hub.utils import close_session
 from annotate.models.hub import fetch
 from annotate.models.layouts import GrounderSource, SegmenterSource
 from annotate.models.sam2_checkpoint import load_sam2
-from annotate.models.transformers_checkpoint import load_grounding_dino
+from tests.grounding_dino import load_grounding_dino
 from tests.hub_server import Hub, serve
 from tests.models.damaged import CPU, TINY, refusal
 

@@ -11,10 +11,10 @@ import annotate
 from annotate.ground.grounding_dino.scorer import HEADS, PhraseScorer
 from annotate.models import precision
 from annotate.models.layouts import GrounderSource
-from annotate.models.transformers_checkpoint import load_grounding_dino
 from annotate.segment.sam2.image import Sam2Image
 from annotate.segment.sam2.memory import Sam2Memory
 from annotate.synthetic.still import draw_still
+from tests.grounding_dino import load_grounding_dino
 
 CPU = torch.device("cpu")
 

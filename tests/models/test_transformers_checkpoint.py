@@ -9,7 +9,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from annotate.models.layouts import GrounderSource
-from annotate.models.transformers_checkpoint import load_grounding_dino
+from tests.ground.made import mm_grounding_dino
+from tests.grounding_dino import load_grounding_dino
 from tests.models.damaged import CPU, Hostile, grounder_folder, refusal
 
 
@@ -87,34 +88,9 @@ def test_a_release_of_transformers_that_changes_weights_is_found_out(
 
 def _mm_grounding_dino(tmp_path: Path) -> Path:
     """A small one with a box head of its own for each layer, saved as releases before 5 did."""
-    folder = grounder_folder(tmp_path)
-    config = transformers.MMGroundingDinoConfig(
-        backbone_config=transformers.SwinConfig(
-            embed_dim=24,
-            depths=[1, 1, 1, 1],
-            num_heads=[1, 1, 1, 1],
-            out_features=["stage2", "stage3", "stage4"],
-        ),
-        text_config=transformers.BertConfig(
-            vocab_size=1100,
-            hidden_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-        ),
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=3,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        num_queries=10,
-        decoder_bbox_embed_share=False,
-        decoder_cls_embed_share=False,
-    )
-    torch.manual_seed(0)
-    model = transformers.MMGroundingDinoForObjectDetection(config)
+    folder = tmp_path / "mm"
+    mm_grounding_dino.write(folder)
+    model = transformers.MMGroundingDinoForObjectDetection.from_pretrained(folder)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     model.save_pretrained(folder)

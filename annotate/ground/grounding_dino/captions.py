@@ -19,11 +19,17 @@ from annotate.ground.prompt_budget import evenly_filled
 class Captions:
     """Finds the classes of one class list with a scorer of phrases."""
 
-    def __init__(self, scorer: PhraseScorer, classes: ClassList) -> None:
-        """Raises PromptError when a class does not fit the model's token budget."""
+    def __init__(
+        self, scorer: PhraseScorer, classes: ClassList, *, classes_at_once: int | None = None
+    ) -> None:
+        """`classes_at_once`: in one caption, at most; None: as many as its tokens allow.
+
+        Raises PromptError when a class does not fit the model's token budget.
+        """
         self._scorer = scorer
         self.chunks = [
-            Phrases.of(classes, ids, scorer.device) for ids in split_classes(scorer, classes)
+            Phrases.of(classes, ids, scorer.device)
+            for ids in split_classes(scorer, classes, classes_at_once)
         ]
         self._captions = [scorer.caption(chunk.texts) for chunk in self.chunks]
 
@@ -60,7 +66,9 @@ class Captions:
         )
 
 
-def split_classes(scorer: PhraseScorer, classes: ClassList) -> list[list[int]]:
+def split_classes(
+    scorer: PhraseScorer, classes: ClassList, at_once: int | None = None
+) -> list[list[int]]:
     """Class ids caption by caption; a class is never divided.
 
     Raises PromptError when one alone is too long.
@@ -74,4 +82,4 @@ def split_classes(scorer: PhraseScorer, classes: ClassList) -> list[list[int]]:
                 f"class {spec.name!r}: its {len(phrases)} phrases take {costs[-1]} tokens, more "
                 f"than the model's {scorer.token_budget}; give it fewer or shorter phrases"
             )
-    return evenly_filled(costs, scorer.token_budget)
+    return evenly_filled(costs, scorer.token_budget, most=at_once)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch
 
+from tests.ground.made.letters import tokenizer
+
 SIDE, PATCH, WIDTH = 56, 14, 32  # px of the model's input and of a patch; channels
 
 
@@ -42,14 +44,7 @@ def overrides(folder: Path) -> list[str]:
 
 
 def processor(transformers):
-    """Its processor, with a tokenizer that knows single letters only."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(f"{c}</w>" for c in letters)]
-    tokens += [f"<unused{n}>" for n in range(598 - len(tokens))]
-    vocabulary = {token: n for n, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
     return transformers.Sam3Processor(
         image_processor=transformers.Sam3ImageProcessor(size={"height": SIDE, "width": SIDE}),
-        tokenizer=transformers.CLIPTokenizer(vocab=vocabulary, merges=[]),
+        tokenizer=tokenizer(),
     )

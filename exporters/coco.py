@@ -86,6 +86,8 @@ class Coco(Exporter):
             "mask_score": instance.mask_score,
             "phrase": instance.phrase,
         }
+        signals = {"agreement": instance.agreement, "verified": instance.verified}
+        said |= {name: value for name, value in signals.items() if value is not None}
         if instance.track_id:
             said["track_id"] = instance.track_id
         return {

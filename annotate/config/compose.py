@@ -47,6 +47,7 @@ _PATH_KEYS = (
 )
 _ROLES = {"ground": ("grounder", GroundSettings), "segment": ("segmenter", SegmentSettings)}
 _GROUPS = ("dataset", "ground", "segment", "track", "models")
+ENSEMBLE, USUAL_MEMBERS = "ensemble", ("balanced", "owlv2")  # of conf/ground/ensemble.yaml
 _FORMATS = "annotate.formats"  # entry points of packages that bring formats
 
 
@@ -196,6 +197,10 @@ def _expanded(overrides: Sequence[str], places: Sequence[Path]) -> Iterator[str]
             schema.refuse_unknown([name], ["export"])
         elif re.match(r"hydra\b", name):
             raise ConfigError(f"{name}: no such key; Hydra's own settings have no use here")
+        elif name == "ground" and value.startswith("["):
+            yield from _members(value, places)
+        elif "@" in name:  # one of a group, put where it is said to
+            yield override
         elif name not in _GROUPS:
             quoted = re.sub(r"(['\\])", r"\\\1", _at_home(value))
             yield f"++{name}='{quoted}'" if value.startswith("~") else f"++{name}={value}"
@@ -205,6 +210,25 @@ def _expanded(overrides: Sequence[str], places: Sequence[Path]) -> Iterator[str]
             near = schema.nearest(value, known)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             raise ConfigError(f"{name}={value}: known are {', '.join(known)}{hint}")
+
+
+def _members(listed: str, places: Sequence[Path]) -> Iterator[str]:
+    """Overrides for the grounders of an ensemble, `[balanced,owlv2]`, instead of the usual ones."""
+    names = [part.strip(" '\"") for part in listed.strip("[]").split(",")]
+    known = _presets("ground", places)
+    for name in names:
+        if name not in known or name == ENSEMBLE or names.count(name) > 1:
+            near = schema.nearest(name, known)
+            hint = f"; did you mean {', '.join(near)}?" if near and name not in known else ""
+            raise ConfigError(
+                f"ground={listed}: expected different ones of "
+                f"{', '.join(n for n in known if n != ENSEMBLE)}{hint}"
+            )
+    yield f"ground={ENSEMBLE}"
+    for usual in USUAL_MEMBERS:
+        if usual not in names:
+            yield f"~ground@ground.members.{usual}"
+    yield from (f"+ground@ground.members.{n}={n}" for n in names if n not in USUAL_MEMBERS)
 
 
 def _presets(group: str, places: Sequence[Path]) -> list[str]:

@@ -34,8 +34,34 @@ class Target:
         """From a config's mapping, less the keys `apart`, which are not the class's."""
         if not isinstance(node, Mapping) or not isinstance(node.get(KEY), str):
             raise ConfigError(f"{at}: names no class; expected {KEY}: package.module.Class")
-        arguments = {k: v for k, v in node.items() if k != KEY and k not in apart}
+        arguments = {
+            k: cls._nested(v, f"{at}.{k}", apart=apart, folders=folders)
+            for k, v in node.items()
+            if k != KEY and k not in apart
+        }
         return cls(at, node[KEY], arguments, folders)
+
+    @classmethod
+    def _nested(
+        cls, value: Any, at: str, *, apart: Collection[str], folders: tuple[str, ...]
+    ) -> Any:
+        """A value as it is; of a mapping of nodes that name classes, their targets by name."""
+        nodes = value.values() if isinstance(value, Mapping) else ()
+        if not nodes or not all(isinstance(n, Mapping) and KEY in n for n in nodes):
+            return value
+        return {
+            name: cls.from_node(node, f"{at}.{name}", apart=apart, folders=folders)
+            for name, node in value.items()
+        }
+
+    @property
+    def parts(self) -> list[Target]:
+        """The targets that it is made of, which are among its arguments; else itself."""
+        found: list[Target] = []
+        for value in self.arguments.values():
+            if isinstance(value, Mapping):
+                found += [p for v in value.values() if isinstance(v, Target) for p in v.parts]
+        return found or [self]
 
     @classmethod
     def recorded(
@@ -62,6 +88,8 @@ class Target:
     @property
     def shown(self) -> str:
         """Its model, or the class where none is named, for people."""
+        if (parts := self.parts) != [self]:
+            return " + ".join(part.shown for part in parts)
         return str(self.arguments.get("model") or self.name.rpartition(".")[2])
 
     def locate(self) -> type:
@@ -98,4 +126,13 @@ class Target:
     def deciding(self) -> dict[str, Any]:
         """The node, less what its class lists as deciding nothing of the result."""
         idle = getattr(self.locate(), "decides_nothing", ())
-        return {KEY: self.name, **{k: v for k, v in self.arguments.items() if k not in idle}}
+        return {KEY: self.name} | {
+            key: _plain(value) for key, value in self.arguments.items() if key not in idle
+        }
+
+
+def _plain(value: Any) -> Any:
+    """A value of a node as a config has it, less what decides nothing in targets that it holds."""
+    if isinstance(value, Mapping):
+        return {k: v.deciding() if isinstance(v, Target) else v for k, v in value.items()}
+    return value

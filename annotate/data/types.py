@@ -128,6 +128,7 @@ class Detections:
     phrases: tuple[str, ...]  # (n,), the text that found each
     margins: npt.NDArray[np.float32]  # (n,), score above that of the best other class there
     masks: tuple[Rle | None, ...] | None = None  # (n,), of a grounder that finds masks as well
+    agreements: npt.NDArray[np.float32] | None = None  # (n,), share of several grounders, 0..1
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -172,6 +173,8 @@ class Instance:
     # Of what the detector saw in this very frame; None where it saw nothing of the object.
     margin: float | None = None  # score of this class above the best other one, -1..1
     box_iou: float | None = None  # of the detector's box with that of the mask, 0..1
+    agreement: float | None = None  # share of an ensemble's grounders that found it, 0..1
+    verified: float | None = None  # what a second opinion gives its class, 0..1
     vouched: bool = False  # by a person: no threshold applies; never in records
     # Of the run, by class id; one tuple that all instances share, and no part of what is stored.
     class_names: tuple[str, ...] = field(default=(), compare=False)

@@ -35,6 +35,8 @@ MEANINGS: Final = {
     "margin": "the detector was almost as sure of another class",
     "mask_score": "the segmenter is unsure of its mask",
     "box_iou": "the mask left the detector's box, or fills little of it",
+    "agreement": "not all of the grounders found it",
+    "verified": "a second opinion doubts its class",
     "overlap": "much of it lies on an instance of another class",
     "flicker": "the track comes and goes",
     "area_jump": "its size jumps from one frame to the next",
@@ -60,6 +62,8 @@ SCHEMA: Final = pa.schema(
 _MARGIN: Final = (0.3, 0.0)
 _MASK_SCORE: Final = (0.9, 0.5)
 _BOX_IOU: Final = (0.85, 0.4)
+_AGREEMENT: Final = (1.0, 0.3)  # of two grounders that differ: 0.7
+_VERIFIED: Final = (0.5, 0.0)
 _OVERLAP: Final = (0.3, 0.9)  # share of the smaller mask
 _AREA_JUMP: Final = (0.6, 2.0)  # powers of two
 _FLICKERS: Final = (0.0, 3.0)  # returns of a track so far
@@ -174,6 +178,8 @@ def _of_instances(kept: Sequence[Instance]) -> dict[str, Floats]:
         "margin": _ramp([i.margin for i in kept], _MARGIN),
         "mask_score": _ramp([i.mask_score for i in kept], _MASK_SCORE),
         "box_iou": _ramp([i.box_iou for i in kept], _BOX_IOU),
+        "agreement": _ramp([i.agreement for i in kept], _AGREEMENT),
+        "verified": _ramp([i.verified for i in kept], _VERIFIED),
         "overlap": _ramp(_inside_others(kept), _OVERLAP),
     }
 

@@ -33,6 +33,7 @@ class Candidates:
     class_ids: Tensor | Any  # (m,) int, index into the class list
     phrases: Sequence[str]  # (m,) the text that found each
     masks: Sequence[Rle | None] | None = None  # (m,) at the picture's size, of a model with masks
+    agreements: Any = None  # (m,) float, share of several grounders that found each, 0..1
 
 
 class Grounder(ABC):
@@ -81,6 +82,11 @@ class Grounder(ABC):
     def keep_in(self, folder: Path) -> None:
         """Keep what `find` pays for in this run folder, where the same request finds it again."""
         return None
+
+    @property
+    def parts(self) -> Sequence[Grounder]:
+        """The grounders that it is made of; itself where it is one."""
+        return (self,)
 
     @property
     def tally(self) -> Mapping[str, int]:

@@ -95,7 +95,7 @@ def select(
     rows = rows[: settings.max_detections]
     same_place = box_iou(boxes[rows], boxes) >= settings.cross_class_iou
     same_place &= classes[rows, None] != classes
-    masks = candidates.masks
+    masks, agreements = candidates.masks, candidates.agreements
     best_other = torch.where(same_place, scores, 0).amax(1) if len(scores) else scores
     return Detections(
         boxes_xyxy=boxes[rows].numpy(),
@@ -104,4 +104,5 @@ def select(
         phrases=tuple(candidates.phrases[i] for i in rows.tolist()),
         margins=(scores[rows] - best_other).numpy(),
         masks=None if masks is None else tuple(masks[row] for row in rows.tolist()),
+        agreements=None if agreements is None else np.asarray(agreements, np.float32)[rows.numpy()],
     )

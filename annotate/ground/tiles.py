@@ -52,6 +52,11 @@ class Tiled(Grounder):
             return self._grounder.find_in(frames, floor)
         return super().find_in(frames, floor)
 
+    @property
+    def parts(self) -> Sequence[Grounder]:
+        """See Grounder."""
+        return self._grounder.parts
+
     def check(self) -> None:
         """See Grounder."""
         self._grounder.check()

@@ -98,7 +98,7 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 def _models_of(command: ModelsCommand) -> list[tuple[str, Grounder | Segmenter]]:
     return [
-        ("ground", command.grounder.make(Grounder)),
+        *(("ground", part) for part in command.grounder.make(Grounder).parts),
         ("segment", command.segmenter.make(Segmenter)),
     ]
 

@@ -48,12 +48,16 @@ SCHEMA = pa.schema(
                         ("origin", pa.string()),
                         ("margin", pa.float32()),
                         ("box_iou", pa.float32()),
+                        ("agreement", pa.float32()),
+                        ("verified", pa.float32()),
                     ]
                 )
             ),
         ),
     ]
 )
+# What records of before do not have is null in them.
+ADDED = frozenset({"agreement", "verified"})
 ROWS_PER_GROUP = 512  # rows a writer gathers; a row with 100 masks is about 50 KB
 ROWS_PER_READ = 256  # rows held at a time by a reader
 
@@ -228,7 +232,7 @@ def _lacking(schema: pa.Schema) -> list[str]:
         there = {f.name for f in kind.value_type} if _is_list_of_structs(kind) else set()
         wanted = SCHEMA.field("instances").type.value_type
         if there or not pa.types.is_null(kind):
-            lacking += [f"instances.{f.name}" for f in wanted if f.name not in there]
+            lacking += [f"instances.{f.name}" for f in wanted if f.name not in there | ADDED]
     return lacking
 
 
@@ -296,6 +300,8 @@ def _to_row(record: FrameRecord) -> dict[str, Any]:
             "origin": i.origin,
             "margin": i.margin,
             "box_iou": i.box_iou,
+            "agreement": i.agreement,
+            "verified": i.verified,
         }
         for i in record.instances
     ]

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 Bools = npt.NDArray[np.bool_]
 # By column of instances, what it may not be without.
-MAY_BE_NULL = frozenset({"margin", "box_iou"})
+MAY_BE_NULL = frozenset({"margin", "box_iou", "agreement", "verified"})
 
 
 def sound(run: Run) -> Run:
@@ -154,7 +154,7 @@ def _instance_faults(
     areas = geometry.areas(flat.field("mask").to_pylist(), width.astype(np.int64) * height)
     checks: list[tuple[str, Bools]] = [
         ("a class that the run does not have", (class_ids >= 0) & (class_ids < classes)),
-        ("a score that is not 0..1", unit[0] & unit[1] & fine[0] & fine[1]),
+        ("a score that is not 0..1", unit[0] & unit[1] & np.all(fine, 0)),
         ("a box that is none of its frame", sane & inside),
         ("a mask whose run lengths do not fill its frame", areas >= 0),
         ("an area that is not the mask's", (areas < 0) | (areas == column("area"))),

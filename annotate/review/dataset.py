@@ -101,7 +101,8 @@ class ReviewDataset:
         texts = dict.fromkeys(("frame_id", "item", "split", "shown", "built"), fo.StringField)
         label = {
             **dict.fromkeys(("annotate_id", "phrase", "origin"), fo.StringField),
-            **{"mask_score": fo.FloatField, "area": fo.IntField, "index": fo.IntField},
+            **dict.fromkeys(("mask_score", "agreement", "verified"), fo.FloatField),
+            **{"area": fo.IntField, "index": fo.IntField},
             **uncertainties,
         }
         fields = {**texts, **uncertainties, "reviewed": fo.BooleanField, "frame_index": fo.IntField}

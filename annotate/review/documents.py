@@ -143,6 +143,8 @@ def _label(
         "mask_score": instance.mask_score,
         "area": instance.area,
     }
+    signals = {"agreement": instance.agreement, "verified": instance.verified}
+    label |= {name: value for name, value in signals.items() if value is not None}
     if instance.track_id:
         label["index"] = instance.track_id
     return label | uncertainty_fields(uncertainty)

@@ -59,8 +59,8 @@ def advice(counts: Counts, classes: ClassList, settings: AnnotateCommand, run: s
         )
     if settings.only != "all":
         lines.append(f"only={settings.only}: exports hold what review has passed, and no more")
-    model = str(settings.grounder.arguments.get("model", ""))
-    if len(empty) == len(classes) and model.startswith(EMBEDDED):
+    models = [str(part.arguments.get("model", "")) for part in settings.grounder.parts]
+    if len(empty) == len(classes) and all(model.startswith(EMBEDDED) for model in models):
         lines.append(TINY)
     return lines
 

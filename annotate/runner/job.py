@@ -350,7 +350,7 @@ def _models_at_hand(settings: AnnotateCommand) -> None:
 
     grounder, segmenter = settings.grounder.make(Grounder), settings.segmenter.make(Segmenter)
     grounder.check()
-    for model in (grounder, segmenter):
+    for model in (*grounder.parts, segmenter):
         source: hub.Source | None = getattr(model, "source", None)
         if source is not None:
             hub.fetch(source, tell=complain)

@@ -184,6 +184,7 @@ class VideoPass:
                 origin=sightings[row].origin,
                 margin=None if seen is None else seen.margin,
                 box_iou=None if seen is None else cut.iou_with(seen.box_xyxy),
+                agreement=None if seen is None else seen.agreement,
             )
 
     def _cuts(

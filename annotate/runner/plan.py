@@ -27,6 +27,8 @@ from annotate.runner.units import Shard, Unit, cut, share, to_do
 from annotate.segment.base import NO_MEMORY, Segmenter
 from annotate.store.remote import allow, is_url
 
+NO_SCORES = "has no scores: all of its boxes have 1, and no threshold tells them apart"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -59,6 +61,9 @@ class Plan:
                 f"limit={limit}: {limit:,} of {found:,} items, spread over the dataset; the same "
                 "command without it goes on from there"
             )
+        for grounder in self.settings.grounder.parts:
+            if not getattr(grounder.locate(), "has_scores", True):
+                notes.append(f"{grounder.shown} {NO_SCORES}")
         has_memory = getattr(self.settings.segmenter.locate(), "has_memory", False)
         if not has_memory and any(item.media == "video" for item in self.found.items):
             notes.append(f"segment: {NO_MEMORY}")
@@ -114,13 +119,15 @@ def plan(settings: AnnotateCommand) -> Plan:
     exporters = make_exporters(settings)
     settings.grounder.make(Grounder)
     settings.segmenter.make(Segmenter)
-    budget = settings.grounder.arguments.get("budget")
-    if budget is not None and settings.executor == "ray":
-        raise ConfigError(
-            f"ground.budget={budget}: is counted in one process; say executor=local, or "
-            "ground.budget=null"
-        )
-    for target in (settings.grounder, settings.segmenter):
+    targets = [*settings.grounder.parts, *settings.segmenter.parts]
+    for target in targets:
+        budget = target.arguments.get("budget")
+        if budget is not None and settings.executor == "ray":
+            raise ConfigError(
+                f"{target.at}.budget={budget}: is counted in one process; say executor=local, or "
+                f"{target.at}.budget=null"
+            )
+    for target in targets:
         services = getattr(target.locate(), "services", ())
         for value in (v for key, v in target.arguments.items() if key not in services):
             is_url(value)  # raises for those that are not opened, before there is a run folder

@@ -54,6 +54,7 @@ class Masker:
                 mask_score=float(scores[row]),
                 margin=float(found.margins[row]),
                 box_iou=cut.iou_with(found.boxes_xyxy[row]),
+                agreement=None if found.agreements is None else float(found.agreements[row]),
             )
             for row, cut in cuts
         )

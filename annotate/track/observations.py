@@ -43,6 +43,7 @@ class Found:
     masks: Bools  # (n, GRID * GRID)
     mask_boxes: Floats  # (n, 4) xyxy px, of the masks
     given: tuple[Rle | None, ...]  # (n,) masks that came with the detections
+    agreements: Floats | None  # (n,) share of several grounders that found each
 
     @property
     def are_given(self) -> Bools:
@@ -60,7 +61,8 @@ class Found:
         A mask that came with the detection is the track's as it is.
         """
         box = self.boxes[row].cpu().numpy()
-        seen = Seen(int(self.class_ids[row]), box, float(self.margins[row]))
+        agreement = None if self.agreements is None else float(self.agreements[row])
+        seen = Seen(int(self.class_ids[row]), box, float(self.margins[row]), agreement)
         return Sighting(track_id, logits, mask_score, "detected", seen, self.given[row])
 
 
@@ -114,6 +116,7 @@ def segment(
         masks=masks[rows],
         mask_boxes=edges[rows],
         given=tuple(given[r] for r in rows),
+        agreements=None if detections.agreements is None else detections.agreements[rows],
     )
 
 

@@ -18,6 +18,7 @@ class Seen:
     class_id: int
     box_xyxy: Floats  # (4,) px
     margin: float  # score above that of the best other class there
+    agreement: float | None = None  # share of several grounders that found it, 0..1
 
 
 @dataclass(frozen=True, slots=True)

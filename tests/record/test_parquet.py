@@ -98,5 +98,5 @@ def test_schema_is_the_contract(tmp_path):
     ]  # fmt: skip
     assert set(table["instances"][0][0].as_py()) == {
         "instance_id", "class_id", "phrase", "score", "box_xyxy", "mask", "area", "mask_score",
-        "track_id", "origin", "margin", "box_iou",
+        "track_id", "origin", "margin", "box_iou", "agreement", "verified",
     }  # fmt: skip

@@ -39,7 +39,7 @@ class ClassSpec:
     """One class the user wants labelled, and how it is looked for."""
 
     name: str
-    phrases: tuple[str, ...]  # texts that find it; at least one
+    phrases: tuple[str, ...]  # texts that find it; none where examples alone do
     negatives: tuple[str, ...] = ()  # texts that must not outscore it on the same box
     threshold: float | None = None  # export score, 0..1; None: the run's threshold
     min_area: float | None = None  # px; smaller instances are not exported
@@ -49,6 +49,7 @@ class ClassSpec:
     parent: str | None = None  # the class that has what this one and its like leave
     group: str | None = None  # of classes that are one for non-maximum suppression
     colour: str | None = None  # "#rrggbb" for overlays
+    like: tuple[str, ...] = ()  # `PICTURE#x,y,w,h`, what it looks like; see `data.examples`
 
 
 def spoken(phrase: str) -> str:

@@ -16,13 +16,14 @@ from typing import Any
 import yaml
 
 from annotate.config.schema import nearest
+from annotate.data.examples import Example
 from annotate.data.types import ClassList, ClassSpec, spoken
 from annotate.errors import PromptError, StorageError
 from annotate.store.remote import is_url, read_text
 
 _KEYS = (
     "name", "phrases", "negatives", "threshold", "min_area", "max_area", "min_aspect",
-    "max_aspect", "parent", "group", "colour",
+    "max_aspect", "parent", "group", "colour", "like",
 )  # fmt: skip
 _JOINERS = "\u200c\u200d"  # invisible, between letters of Persian and parts of emoji
 _SPELLED_OUT = 200  # characters of a line, from which it is taken for a text and not for a name
@@ -210,7 +211,8 @@ def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
     name = _text(entry.get("name"), at)
     if not name:
         raise PromptError(f"{at}: class name is empty; expected one name per line")
-    phrases = _phrases(entry.get("phrases"), "phrases", at) or (name,)
+    like = _examples(entry.get("like"), at)
+    phrases = _phrases(entry.get("phrases"), "phrases", at) or (() if like else (name,))
     colour = entry.get("colour")
     if colour is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", str(colour)):
         raise PromptError(f"{at}: colour={colour!r}; expected '#rrggbb'")
@@ -226,6 +228,7 @@ def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
         parent=_text(entry.get("parent"), at) or None,
         group=_text(entry.get("group"), at) or None,
         colour=colour,
+        like=like,
     )
     for what in ("area", "aspect"):
         low, high = getattr(spec, f"min_{what}"), getattr(spec, f"max_{what}")
@@ -269,6 +272,27 @@ def _phrases(value: Any, key: str, at: str) -> tuple[str, ...]:
     for text in texts:
         first.setdefault(spoken(text).casefold(), text)
     return tuple(first.values())
+
+
+def _examples(value: Any, at: str) -> tuple[str, ...]:
+    """Examples with the whole paths of their pictures, which count from where the list lies."""
+    if value is None:
+        return ()
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(v, str) for v in listed):
+        raise PromptError(f"{at}: like={value!r}; expected a list of PICTURE#x,y,w,h")
+    source = re.sub(r":\d+$|: class \d+$", "", at)
+    found = []
+    for text in listed:
+        try:
+            example = Example.parse(text)
+        except ValueError as error:
+            raise PromptError(f"{at}: like={text!r}: {error}") from error
+        picture = (Path(source).expanduser().parent / example.picture.expanduser()).absolute()
+        if not picture.is_file():
+            raise PromptError(f"{at}: like={text!r}: no such picture ({picture})")
+        found.append(str(Example(picture, example.box_xywh)))
+    return tuple(dict.fromkeys(found))
 
 
 def _number(

@@ -52,6 +52,9 @@ class Grounder(ABC):
     has_scores: ClassVar[bool] = True
     """Whether scores are its own. If not, they are 1, and no threshold tells boxes apart."""
 
+    takes_examples: ClassVar[bool] = False
+    """Whether it finds what looks like the examples of a class (`ClassSpec.like`)."""
+
     @abstractmethod
     def load(self, classes: ClassList) -> None:
         """Make ready to find these classes; called once, before `find`.

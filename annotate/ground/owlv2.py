@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annotate.data.examples import Example, asked_texts
 from annotate.data.types import ClassList, Image, spoken
-from annotate.errors import ConfigError, PromptError
+from annotate.errors import ConfigError, MediaError, PromptError
 from annotate.ground.base import Candidates
 from annotate.ground.checkpoint import CheckpointGrounder
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEXTS_AT_ONCE = 256  # through the text encoder
+SAME_BOX = 0.8  # of the best overlap with an example's box, from which a patch's is the same
 
 
 class Owlv2(CheckpointGrounder):
@@ -24,6 +28,7 @@ class Owlv2(CheckpointGrounder):
     The picture is padded to a square, below and on its right; boxes are shares of that.
     """
 
+    takes_examples = True
     what = "OWLv2"
     types = ("owlv2",)
     kinds = ("Owlv2ForObjectDetection", "Owlv2Processor")
@@ -41,18 +46,36 @@ class Owlv2(CheckpointGrounder):
         from annotate.ground.phrases import Phrases
 
         self._model, self._processor, self._on = self._loaded()
-        self._phrases = Phrases.of(classes, range(len(classes)), self._on)
-        texts = self._phrases.texts
+        examples = {
+            example.label: example
+            for spec in classes.classes
+            for example in map(Example.parse, spec.like)
+        }
+        self._phrases = Phrases.of(_with_examples(classes), range(len(classes)), self._on)
+        words = [text for text in self._phrases.texts if text not in examples]
         with torch.inference_mode():
-            self._queries = torch.cat(
-                [
-                    self._encoded(texts[at : at + TEXTS_AT_ONCE])
-                    for at in range(0, len(texts), TEXTS_AT_ONCE)
-                ]
-            )  # (p, d)
+            by_text = {label: self._exemplified(e) for label, e in examples.items()}
+            for at in range(0, len(words), TEXTS_AT_ONCE):
+                some = words[at : at + TEXTS_AT_ONCE]
+                by_text |= zip(some, self._encoded(some), strict=True)
+        self._queries = torch.stack([by_text[text] for text in self._phrases.texts])  # (p, d)
+        self._examples = _digest(examples)
 
     def find(self, images: Sequence[Image], floor: float) -> list[Candidates]:
         """See Grounder."""
+        import torch
+
+        with torch.inference_mode():
+            patches, boxes = self._look(images)
+            queries = self._queries.expand(len(images), -1, -1)
+            logits, _ = self._model.class_predictor(patches, queries)
+        return [
+            self._candidates(image, boxes_q4, scores_qp, floor)
+            for image, boxes_q4, scores_qp in zip(images, boxes, logits.sigmoid(), strict=True)
+        ]
+
+    def _look(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
+        """Patches (b, q, d) and a box of each (b, q, 4), centre and size, shares of the square."""
         import torch
 
         from annotate.models import precision
@@ -62,17 +85,10 @@ class Owlv2(CheckpointGrounder):
         prepared = self._processor.image_processor(
             images=pictures, return_tensors="pt", input_data_format="channels_first"
         )["pixel_values"]
-        with torch.inference_mode():
-            with precision.autocast(self._on):
-                features = self._model.image_embedder(pixel_values=prepared)[0].float()
-            patches = features.flatten(1, 2)  # (b, q, d)
-            queries = self._queries.expand(len(images), -1, -1)
-            logits, _ = self._model.class_predictor(patches, queries)
-            boxes = self._model.box_predictor(patches, features)
-        return [
-            self._candidates(image, boxes_q4, scores_qp, floor)
-            for image, boxes_q4, scores_qp in zip(images, boxes, logits.sigmoid(), strict=True)
-        ]
+        with precision.autocast(self._on):
+            features = self._model.image_embedder(pixel_values=prepared)[0].float()
+        patches = features.flatten(1, 2)
+        return patches, self._model.box_predictor(patches, features)
 
     def _candidates(
         self, image: Image, boxes_q4: Tensor, scores_qp: Tensor, floor: float
@@ -83,6 +99,36 @@ class Owlv2(CheckpointGrounder):
         query, scores, class_ids, texts = self._phrases.best(scores_qp, floor)
         corners = box_convert(boxes_q4[query], "cxcywh", "xyxy")
         return Candidates(corners * max(image.shape[:2]), scores, class_ids, texts)
+
+    def _exemplified(self, example: Example) -> Tensor:
+        """An example as a query (d,): of the patches whose boxes are its own, the most telling one.
+
+        That is the one least like the picture as a whole, as OWL-ViT has it (arXiv 2205.06230).
+        Raises PromptError for a picture that cannot be read, or a box that it does not have.
+        """
+        import torch
+        from torchvision.ops import box_convert, box_iou
+
+        from annotate.decode.image import read_image
+
+        try:
+            image = read_image(example.picture)
+        except MediaError as error:
+            raise PromptError(f"like={example}: {error}") from error
+        h, w = image.shape[:2]
+        x0, y0, x1, y1 = example.box_xyxy
+        if x0 >= w or y0 >= h:
+            raise PromptError(f"like={example}: the box lies outside of a picture of {w}x{h}")
+        patches, boxes = self._look([image])
+        corners = box_convert(boxes[0], "cxcywh", "xyxy") * max(h, w)
+        asked = corners.new_tensor([[x0, y0, min(x1, w), min(y1, h)]])
+        iou = box_iou(asked, corners)[0]
+        embedded = self._model.class_predictor(patches)[1][0]
+        embedded = embedded / embedded.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+        likeness = embedded @ embedded.mean(0)
+        own = iou >= SAME_BOX * iou.max()
+        query: Tensor = embedded[torch.where(own, likeness, torch.inf).argmin()]
+        return query
 
     def _encoded(self, phrases: Sequence[str]) -> Tensor:
         """Phrases as queries (p, d). Raises PromptError for one that is too long to be read."""
@@ -99,3 +145,23 @@ class Owlv2(CheckpointGrounder):
         ids, mask = (read[key].to(self._on) for key in ("input_ids", "attention_mask"))
         encoded: Tensor = self._model.owlv2.get_text_features(ids, mask).pooler_output
         return encoded.float()
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """The weights, and what the examples came to."""
+        return {**super().provenance, **self._examples}
+
+
+def _with_examples(classes: ClassList) -> ClassList:
+    """Examples as phrases among the others."""
+    return ClassList(tuple(replace(spec, phrases=asked_texts(spec)) for spec in classes.classes))
+
+
+def _digest(examples: Mapping[str, Example]) -> dict[str, str]:
+    """What tells other pictures of the same names apart; nothing where there are no examples."""
+    if not examples:
+        return {}
+    whole = hashlib.sha256()
+    for example in examples.values():
+        whole.update(example.picture.read_bytes() + str(example.box_xywh).encode())
+    return {"examples": whole.hexdigest()}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torchvision.ops import batched_nms
 
+from annotate.data.examples import asked_texts
 from annotate.data.types import ClassList, ClassSpec, Detections, Frame, Item
 from annotate.decode.download import at_hand
 from annotate.decode.image import read_image
@@ -41,23 +42,37 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """Every phrase of a class list, as a class of its own."""
+    """Every phrase and example of a class list, as a class of its own."""
 
     texts: tuple[str, ...]
     class_of: tuple[int, ...]
+    examples: tuple[str | None, ...]  # where a text stands for one
 
     @classmethod
     def of(cls, classes: ClassList) -> Phrases:
-        pairs = [(p, c) for c, spec in enumerate(classes.classes) for p in spec.phrases]
-        return cls(tuple(p for p, _ in pairs), tuple(c for _, c in pairs))
+        rows = [
+            (text, c, example)
+            for c, spec in enumerate(classes.classes)
+            for text, example in zip(
+                asked_texts(spec), [*[None] * len(spec.phrases), *spec.like], strict=True
+            )
+        ]
+        return cls(*zip(*rows, strict=True))
 
     def alone(self, classes: ClassList) -> ClassList:
         """A class list that asks for each, with the negatives of its class."""
         specs = classes.classes
         return ClassList(
             tuple(
-                ClassSpec(f"{n}: {text}", (text,), specs[c].negatives)
-                for n, (text, c) in enumerate(zip(self.texts, self.class_of, strict=True))
+                ClassSpec(
+                    f"{n}: {text}",
+                    () if example else (text,),
+                    specs[c].negatives,
+                    like=(example,) if example else (),
+                )
+                for n, (text, c, example) in enumerate(
+                    zip(self.texts, self.class_of, self.examples, strict=True)
+                )
             )
         )
 

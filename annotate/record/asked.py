@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice, zip_longest
 from typing import Any
@@ -56,10 +57,20 @@ def deciding(documents: Mapping[str, Any]) -> Any:
     )  # fmt: skip
     classes = documents["classes.yaml"].get("classes") or []
     kept = [
-        {k: v for k, v in c.items() if k not in exporting} if isinstance(c, Mapping) else c
+        {k: _decides(k, v) for k, v in c.items() if k not in exporting}
+        if isinstance(c, Mapping)
+        else c
         for c in classes
     ]
     return {**documents, "classes.yaml": {"classes": kept}}
+
+
+def _decides(key: str, value: Any) -> Any:
+    """Of examples the pictures' names: where these lie does not matter, and weights.yaml tells
+    other content apart."""
+    if key == "like" and isinstance(value, list):
+        return [re.split(r"[/\\]", str(text))[-1] for text in value]
+    return value
 
 
 def difference(before: Any, now: Any) -> str:

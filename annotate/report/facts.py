@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from annotate.data.examples import asked_texts
 from annotate.data.splits import Split, Splits, split_items
 from annotate.evaluate import uncertainty
 from annotate.record.counts import within_limits
@@ -265,7 +266,7 @@ def _phrases(run: Run, counted: Counter[tuple[int, str, bool]]) -> list[tuple[st
     """Every phrase that was asked, with what it found; one that found nothing counts 0."""
     rows = []
     for class_id, spec in enumerate(run.classes.classes):
-        for phrase in spec.phrases:
+        for phrase in asked_texts(spec):
             kept = counted[class_id, phrase, True]
             rows.append((spec.name, phrase, kept, kept + counted[class_id, phrase, False]))
     return rows

@@ -136,6 +136,7 @@ def plan(settings: AnnotateCommand) -> Plan:
 
         ensure_demo(Path(settings.dataset.path))
     classes = load_prompts(settings.prompts)
+    _examples_are_taken(settings, classes)
     say_what_no_record_holds(settings.ground.floor, settings.threshold, classes)
     found = _found(settings)
     if settings.gates.truth is not None:
@@ -143,6 +144,17 @@ def plan(settings: AnnotateCommand) -> Plan:
 
         gates.check(settings.gates, classes, [item.name for item in found.items])
     return Plan(settings, classes, found, shard, exporters)
+
+
+def _examples_are_taken(settings: AnnotateCommand, classes: ClassList) -> None:
+    """ConfigError for a class with examples that a grounder would not look at."""
+    shown = next((spec.name for spec in classes.classes if spec.like), None)
+    for grounder in settings.grounder.parts if shown is not None else ():
+        if not getattr(grounder.locate(), "takes_examples", False):
+            raise ConfigError(
+                f"class {shown!r} has like:, and {grounder.shown} is asked by phrases alone; "
+                "ground=owlv2 finds what looks like examples"
+            )
 
 
 def sample(items: tuple[Item, ...], size: int) -> tuple[Item, ...]:

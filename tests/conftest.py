@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from annotate.ground.grounding_dino.scorer import PhraseScorer
-from annotate.models.layouts import GrounderSource
+from annotate.models.layouts import CheckpointSource
 from annotate.segment.sam2 import Sam2
 from annotate.segment.sam2.image import Sam2Image
 from tests.grounding_dino import load_grounding_dino
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="session")
 def tiny_dino() -> PhraseScorer:
-    model, processor, _ = load_grounding_dino(GrounderSource("embedded:tiny/grounder"), CPU)
+    model, processor, _ = load_grounding_dino(CheckpointSource("embedded:tiny/grounder"), CPU)
     return PhraseScorer(model, processor, device=CPU, pooling="mean")
 
 

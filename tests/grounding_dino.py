@@ -3,11 +3,11 @@
 import torch
 
 from annotate.ground.grounding_dino import GroundingDino
-from annotate.models.layouts import GrounderSource
+from annotate.models.layouts import CheckpointSource
 from annotate.models.transformers_checkpoint import load_checkpoint
 
 
-def load_grounding_dino(source: GrounderSource, device: torch.device):
+def load_grounding_dino(source: CheckpointSource, device: torch.device):
     """Model, processor and provenance."""
     return load_checkpoint(
         source, device, GroundingDino.what, GroundingDino.types, GroundingDino.kinds

@@ -20,7 +20,7 @@ RANKS = (
     ("discover",),
     ("decode",),
     ("models",),
-    ("ground", "segment"),
+    ("ground", "segment", "verify"),
     ("track",),
     ("record",),
     ("evaluate", "synthetic"),

@@ -24,6 +24,7 @@ from annotate.config.settings import (
     GroundSettings,
     SegmentSettings,
     StoreSettings,
+    VerifySettings,
 )
 from annotate.config.shipped import conf_dir
 from annotate.config.target import KEY as TARGET
@@ -45,8 +46,12 @@ _PATH_KEYS = (
     "suggest",
     "sheet",
 )
-_ROLES = {"ground": ("grounder", GroundSettings), "segment": ("segmenter", SegmentSettings)}
-_GROUPS = ("dataset", "ground", "segment", "track", "models")
+_ROLES = {
+    "ground": ("grounder", GroundSettings),
+    "segment": ("segmenter", SegmentSettings),
+    "verify": ("verifier", VerifySettings),
+}
+_GROUPS = ("dataset", "ground", "segment", "verify", "track", "models")
 ENSEMBLE, USUAL_MEMBERS = "ensemble", ("balanced", "owlv2")  # of conf/ground/ensemble.yaml
 _FORMATS = "annotate.formats"  # entry points of packages that bring formats
 

@@ -77,6 +77,15 @@ class SegmentSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings:
+    """What is asked of every verifier; see `verify:` in conf/config.yaml."""
+
+    decides_nothing: ClassVar = ("batch",)
+
+    batch: AtLeast1  # instances in one pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackSettings:
     """When detections and tracks are the same object; see conf/track/."""
 
@@ -238,6 +247,7 @@ class ModelsCommand:
 
     grounder: Target
     segmenter: Target
+    verifier: Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +274,8 @@ class AnnotateCommand:
     tile: TileSettings
     segment: SegmentSettings
     segmenter: Target
+    verify: VerifySettings
+    verifier: Target
     track: TrackSettings
     decode: DecodeSettings
     video: VideoSettings

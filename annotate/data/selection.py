@@ -100,6 +100,12 @@ def kept_instances(
             tally.left_out["under min_aspect"] += 1
         elif spec.max_aspect is not None and aspect(instance.box_xyxy) > spec.max_aspect:
             tally.left_out["over max_aspect"] += 1
+        elif (
+            spec.veto is not None
+            and instance.verified is not None
+            and np.float32(instance.verified) < np.float32(spec.veto)
+        ):
+            tally.left_out["under veto"] += 1
         elif instance.area == 0:
             tally.left_out["empty mask"] += 1
         else:

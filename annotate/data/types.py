@@ -49,6 +49,7 @@ class ClassSpec:
     parent: str | None = None  # the class that has what this one and its like leave
     group: str | None = None  # of classes that are one for non-maximum suppression
     colour: str | None = None  # "#rrggbb" for overlays
+    veto: float | None = None  # second opinion below which instances are not exported, 0..1
     like: tuple[str, ...] = ()  # `PICTURE#x,y,w,h`, what it looks like; see `data.examples`
 
 

@@ -23,7 +23,7 @@ from annotate.store.remote import is_url, read_text
 
 _KEYS = (
     "name", "phrases", "negatives", "threshold", "min_area", "max_area", "min_aspect",
-    "max_aspect", "parent", "group", "colour", "like",
+    "max_aspect", "parent", "group", "colour", "veto", "like",
 )  # fmt: skip
 _JOINERS = "\u200c\u200d"  # invisible, between letters of Persian and parts of emoji
 _SPELLED_OUT = 200  # characters of a line, from which it is taken for a text and not for a name
@@ -228,6 +228,7 @@ def _spec(entry: Mapping[str, Any], at: str) -> ClassSpec:
         parent=_text(entry.get("parent"), at) or None,
         group=_text(entry.get("group"), at) or None,
         colour=colour,
+        veto=_number(entry, "veto", at, high=1.0),
         like=like,
     )
     for what in ("area", "aspect"):

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from annotate.ground.base import Grounder
-from annotate.models.layouts import GrounderSource
+from annotate.models.layouts import CheckpointSource
 
 if TYPE_CHECKING:
     import torch
@@ -24,12 +24,12 @@ class CheckpointGrounder(Grounder):
     kinds: ClassVar[tuple[str, str]]  # names of transformers' classes, of model and processor
 
     def __init__(self, *, model: str, revision: str | None, device: str) -> None:
-        self._source = GrounderSource(model=model, revision=revision)
+        self._source = CheckpointSource(model=model, revision=revision)
         self._device = device
         self._provenance: Mapping[str, Any] = {}
 
     @property
-    def source(self) -> GrounderSource:
+    def source(self) -> CheckpointSource:
         """Where the weights come from."""
         return self._source
 

@@ -17,7 +17,9 @@ from annotate.models.hub import EMBEDDED, Source, fetch
 from annotate.runner.command import DONE, REFUSED, run_command
 from annotate.runner.terminal import complain
 from annotate.segment.base import Segmenter
+from annotate.verify.base import Verifier
 
+Model = Grounder | Segmenter | Verifier
 PRESETS = ("tiny", "fast", "balanced", "best")
 ANY_CLASS = ClassList((ClassSpec("object", ("object",)),))  # a model is loaded for some class list
 USAGE = """\
@@ -63,7 +65,7 @@ def _list(arguments: list[str]) -> int:
             rows.append((preset, role, source.model, source.revision or "-", _whereabouts(source)))
     _print_table(rows)
     if not arguments:
-        for role in ("ground", "segment"):
+        for role in ("ground", "segment", "verify"):
             print()
             _print_table(list(_every(role)))
     return DONE
@@ -75,7 +77,7 @@ def _every(role: str) -> Iterator[tuple[str, ...]]:
     for name in sorted(p.stem for p in (conf_dir() / role).glob("*.yaml") if p.stem not in PRESETS):
         known = facts(role, name)
         command = _compose([f"{role}={name}"])
-        target = command.grounder if role == "ground" else command.segmenter
+        target, _ = _of_role(command, role)
         parameters = f"{known.parameters:,} M" if known.parameters else "-"
         ram = f"{known.ram_gb:.1f} GB{'' if known.fits else ', more than here'}"
         yield (
@@ -84,7 +86,7 @@ def _every(role: str) -> Iterator[tuple[str, ...]]:
             known.licence + (f" (gated: {known.gated})" if known.gated else ""),
             parameters,
             ram if known.parameters else "-",
-            known.needs or _whereabouts_of(target, role),
+            known.needs or _whereabouts_of(command, role),
         )
 
 
@@ -96,22 +98,33 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
         )
 
 
-def _models_of(command: ModelsCommand) -> list[tuple[str, Grounder | Segmenter]]:
+def _models_of(command: ModelsCommand) -> list[tuple[str, Model]]:
     return [
         *(("ground", part) for part in command.grounder.make(Grounder).parts),
         ("segment", command.segmenter.make(Segmenter)),
+        *(("verify", v) for v in [command.verifier.make(Verifier)] if not v.is_none),
     ]
 
 
-def _source(model: Grounder | Segmenter) -> Source | None:
+def _source(model: Model) -> Source | None:
     """Where its weights come from; None of a model that has none to be fetched."""
     found: Source | None = getattr(model, "source", None)
     return found
 
 
-def _whereabouts_of(target: Target, role: str) -> str:
-    model = target.make(Grounder if role == "ground" else Segmenter)
-    source = _source(model)
+def _of_role(command: ModelsCommand, role: str) -> tuple[Target, type[Model]]:
+    """What a command names for a role, and what it must be made from."""
+    named: dict[str, tuple[Target, type[Model]]] = {
+        "ground": (command.grounder, Grounder),
+        "segment": (command.segmenter, Segmenter),
+        "verify": (command.verifier, Verifier),
+    }
+    return named[role]
+
+
+def _whereabouts_of(command: ModelsCommand, role: str) -> str:
+    target, contract = _of_role(command, role)
+    source = _source(target.make(contract))
     return "nothing to fetch" if source is None else _whereabouts(source)
 
 
@@ -143,17 +156,17 @@ def _check(arguments: list[str]) -> int:
     code = DONE
     for _, model in _models_of(command):
         try:
-            if isinstance(model, Grounder):
-                model.load(ANY_CLASS)
-            else:
+            if isinstance(model, Segmenter):
                 model.load()
+            else:
+                model.load(ANY_CLASS)
             _report(model)
         except WeightsError as error:
             code = _complain(error)
     return code
 
 
-def _report(model: Grounder | Segmenter) -> None:
+def _report(model: Model) -> None:
     provenance = model.provenance
     at = f" at {provenance['commit']}" if provenance.get("commit") else ""
     size = f"{model.parameters:,} parameters, " if hasattr(model, "parameters") else ""

@@ -32,8 +32,8 @@ _NEEDED_FILES = (  # one of each
 
 
 @dataclass(frozen=True, slots=True)
-class GrounderSource:
-    """Where a grounder comes from: a folder in the layout of transformers."""
+class CheckpointSource:
+    """Where a model comes from: a folder in the layout of transformers."""
 
     model: str
     revision: str | None = None
@@ -47,7 +47,7 @@ class GrounderSource:
             if not any((folder / name).is_file() for name in either):
                 raise WeightsError(
                     f"{self.model}: has no {' or '.join(either)} (looked in {folder}); "
-                    "a grounder is saved with its processor"
+                    "a model is saved with its processor"
                 )
         files = tuple(sorted(folder.glob("*.safetensors")))
         if not files:

@@ -27,6 +27,7 @@ FIRST_TARGETS = {
 NOT_ASKED_AT_FIRST: dict[str, dict[str, Any]] = {
     "decode": {"depth": "auto"},
     "tile": {"size": None},
+    "verify": {"_target_": "annotate.verify.base.NoVerifier"},
     "ground": {"child_from": 0.25, "classes_at_once": None},
 }
 
@@ -53,7 +54,7 @@ def deciding(documents: Mapping[str, Any]) -> Any:
     if "classes.yaml" not in documents:
         return documents
     exporting = (
-        "threshold", "min_area", "max_area", "min_aspect", "max_aspect", "colour",
+        "threshold", "min_area", "max_area", "min_aspect", "max_aspect", "colour", "veto",
     )  # fmt: skip
     classes = documents["classes.yaml"].get("classes") or []
     kept = [

@@ -25,6 +25,8 @@ from annotate.record.run_folder import Run
 from annotate.runner.pipeline import Pipeline
 from annotate.runner.worker import Feed, Worker
 from annotate.segment.base import Segmenter
+from annotate.verify.base import Verifier
+from annotate.verify.opinions import Opinions
 
 
 def make_models(settings: AnnotateCommand) -> tuple[Grounder, Segmenter]:
@@ -40,9 +42,11 @@ def build_pipeline(
     if settings.runner.threads:
         torch.set_num_threads(settings.runner.threads)
     grounder, segmenter = make_models(settings)
+    verifier: Verifier = settings.verifier.make(Verifier)
     try:
         grounder.load(classes)
         segmenter.load()
+        verifier.load(classes)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -66,8 +70,10 @@ def build_pipeline(
         batch=batch_size(settings),
         boxes_at_once=boxes,
         objects_at_once=objects,
+        opinions=None if verifier.is_none else Opinions(verifier, settings.verify.batch),
     )
-    return pipeline, {"ground": grounder.provenance, "segment": segmenter.provenance}
+    made_with = {"ground": grounder.provenance, "segment": segmenter.provenance}
+    return pipeline, made_with | ({} if verifier.is_none else {"verify": verifier.provenance})
 
 
 def build_worker(settings: AnnotateCommand, classes: ClassList) -> Worker:

@@ -25,7 +25,10 @@ def told(plan: Plan) -> str:
     """A page for a terminal. Raises ChangedError where the run folder holds other records."""
     rows = [("dataset", text) for text in _dataset(plan)]
     rows.append(("classes", _classes(plan)))
-    targets = (*plan.settings.grounder.parts, plan.settings.segmenter)
+    settings = plan.settings
+    targets = [*settings.grounder.parts, settings.segmenter]
+    if not getattr(settings.verifier.locate(), "is_none", False):
+        targets.append(settings.verifier)
     rows += [("model", _model(target)) for target in targets]
     folder = next(plan.run_folders())
     done = _done(folder) & {item.name for unit in plan.units for item in unit.items}

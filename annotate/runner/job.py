@@ -31,6 +31,7 @@ from annotate.runner.terminal import complain
 from annotate.runner.units import Shard, Step, Unit, to_do
 from annotate.segment.base import Segmenter
 from annotate.store.working_copy import WorkingCopy
+from annotate.verify.base import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -350,7 +351,7 @@ def _models_at_hand(settings: AnnotateCommand) -> None:
 
     grounder, segmenter = settings.grounder.make(Grounder), settings.segmenter.make(Segmenter)
     grounder.check()
-    for model in (*grounder.parts, segmenter):
+    for model in (*grounder.parts, segmenter, settings.verifier.make(Verifier)):
         source: hub.Source | None = getattr(model, "source", None)
         if source is not None:
             hub.fetch(source, tell=complain)

@@ -24,6 +24,7 @@ from annotate.track import settling
 from annotate.track.endless import EndlessSettling
 from annotate.track.sightings import Sighting, TrackedFrame
 from annotate.track.tracker import STATE_CLASSES, VideoTracker
+from annotate.verify.opinions import Opinions
 
 
 class Pipeline:
@@ -41,6 +42,7 @@ class Pipeline:
         boxes_at_once: MemoryLimit | None = None,
         objects_at_once: MemoryLimit | None = None,
         tile: TileSettings | None = None,
+        opinions: Opinions | None = None,
     ) -> None:
         """`every`: frames of a video from one grounding to the next; `batch`: key frames a pass.
 
@@ -53,6 +55,7 @@ class Pipeline:
             segmenter, boxes_at_once=boxes_at_once, objects_at_once=objects_at_once
         )
         self._segment, self._track = segment, track
+        self._opinions = opinions
         self._every, self._batch = every, batch
         self.seconds: Counter[str] = Counter()
 
@@ -68,10 +71,17 @@ class Pipeline:
         with self._timed("ground"):
             found = self._detector.find(frames)
         with self._timed("segment"):
-            return [
-                ok_record(frame, self._masker.refine(frame, detections))
+            made = [
+                self._masker.refine(frame, detections)
                 for frame, detections in zip(frames, found, strict=True)
             ]
+        if self._opinions is not None:
+            with self._timed("verify"):
+                made = [
+                    self._opinions.given(frame.image, instances)
+                    for frame, instances in zip(frames, made, strict=True)
+                ]
+        return [ok_record(f, instances) for f, instances in zip(frames, made, strict=True)]
 
     def video(
         self, frames: Iterable[Frame], *, after: Mapping[str, Any] | None = None
@@ -99,7 +109,13 @@ class Pipeline:
         return self._pass(tracker, frames).so_far()
 
     def _pass(self, tracker: VideoTracker, frames: Iterable[Frame]) -> VideoPass:
-        return VideoPass(tracker, frames, self._segment, boxes_only=self._video.boxes_only)
+        return VideoPass(
+            tracker,
+            frames,
+            self._segment,
+            boxes_only=self._video.boxes_only,
+            opinions=self._opinions,
+        )
 
     @property
     def device(self) -> torch.device:
@@ -133,12 +149,14 @@ class VideoPass:
         segment: SegmentSettings,
         *,
         boxes_only: bool = False,
+        opinions: Opinions | None = None,
     ) -> None:
-        """`boxes_only`: see Segmenter."""
+        """`boxes_only`: see Segmenter. `opinions` are asked of what was detected in key frames."""
         self._tracker = tracker
         self._frames = frames
         self._segment = segment
         self._boxes_only = boxes_only
+        self._opinions = opinions
         self._masks = MemoryLimit("masks")
 
     def state(self) -> dict[str, Any]:
@@ -149,7 +167,17 @@ class VideoPass:
     def provisional(self, *, at_rest: Callable[[], None] = lambda: None) -> Iterator[FrameRecord]:
         """A record per frame, in order; see VideoTracker.track for `at_rest`."""
         for tracked in self._tracker.track(self._frames, at_rest=at_rest):
-            yield ok_record(tracked.frame, tuple(self._instances(tracked)))
+            instances = tuple(self._instances(tracked))
+            if self._opinions is not None and tracked.key:
+                self._ask(self._opinions, tracked.frame, instances)
+            yield ok_record(tracked.frame, instances)
+
+    def _ask(self, opinions: Opinions, frame: Frame, instances: tuple[Instance, ...]) -> None:
+        """Have the tracks of what was detected in a frame remember a second opinion on it."""
+        detected = tuple(i for i in instances if i.margin is not None)
+        for instance in opinions.given(frame.image, detected):
+            assert instance.verified is not None
+            self._tracker.opine(instance.track_id, instance.class_id, instance.verified)
 
     def settled(self, provisional: Iterable[FrameRecord]) -> Iterator[FrameRecord]:
         """The final records, from all the provisional ones, given again."""

@@ -26,6 +26,7 @@ from annotate.runner.exports import Exporter, make_exporters, say_what_no_record
 from annotate.runner.units import Shard, Unit, cut, share, to_do
 from annotate.segment.base import NO_MEMORY, Segmenter
 from annotate.store.remote import allow, is_url
+from annotate.verify.base import Verifier
 
 NO_SCORES = "has no scores: all of its boxes have 1, and no threshold tells them apart"
 
@@ -93,6 +94,7 @@ class Plan:
             "ground": settings.grounder.deciding() | deciding(settings.ground),
             "tile": deciding(settings.tile) if settings.tile.size is not None else {"size": None},
             "segment": settings.segmenter.deciding() | deciding(settings.segment),
+            "verify": settings.verifier.deciding() | deciding(settings.verify),
             "track": deciding(settings.track),
             "decode": deciding(settings.decode),
             "video": deciding(settings.video),
@@ -119,7 +121,8 @@ def plan(settings: AnnotateCommand) -> Plan:
     exporters = make_exporters(settings)
     settings.grounder.make(Grounder)
     settings.segmenter.make(Segmenter)
-    targets = [*settings.grounder.parts, *settings.segmenter.parts]
+    settings.verifier.make(Verifier)
+    targets = [*settings.grounder.parts, *settings.segmenter.parts, *settings.verifier.parts]
     for target in targets:
         budget = target.arguments.get("budget")
         if budget is not None and settings.executor == "ray":

@@ -23,6 +23,7 @@ class Verdict:
     class_id: int
     phrase: str
     score: float  # 0..1
+    verified: float | None = None  # the mean second opinion on that class, 0..1
 
 
 def keep(track: Track, rules: TrackSettings) -> bool:
@@ -50,7 +51,7 @@ def verdicts(kept: Mapping[int, Track]) -> dict[int, Verdict]:
 
 def verdict(track: Track, number: int) -> Verdict:
     """What an object came to by now, which is called `number` in the records."""
-    return Verdict(number, track.class_id, track.phrase, track.score)
+    return Verdict(number, track.class_id, track.phrase, track.score, track.verified)
 
 
 def hidden(track: Track, moment: int) -> bool:
@@ -117,6 +118,7 @@ def _final(instance: Instance, verdict: Verdict, frame_id: str) -> Instance:
         class_id=verdict.class_id,
         phrase=verdict.phrase,
         score=verdict.score,
+        verified=verdict.verified,
         margin=margin,
         track_id=verdict.number,
     )

@@ -98,6 +98,11 @@ class VideoTracker:
         kept |= {i for i, track in born.items() if track.weak and track.merged_into in kept}
         return {i: born[i] for i in sorted(kept)}
 
+    def opine(self, track_id: int, class_id: int, opinion: float) -> None:
+        """Note a second opinion, 0..1, on a track as this class; of one that is over, none."""
+        if (track := self._live.born.get(track_id)) is not None:
+            track.opine(class_id, opinion)
+
     def let_go(self) -> Collection[int]:
         """Forget tracks that are over and in no frame still held; the ids of those left.
 

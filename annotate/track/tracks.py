@@ -34,6 +34,7 @@ class Track:
     hidden: list[tuple[int, int]] = field(default_factory=list)  # frames (first, last) taken back
     beside: set[int] = field(default_factory=set)  # tracks detected in one frame with it
     merged_into: int | None = None
+    opinions: dict[int, tuple[float, int]] = field(default_factory=dict)  # class -> sum, count
 
     @property
     def weak(self) -> bool:
@@ -63,6 +64,17 @@ class Track:
         if self.sure_hits:
             return self.sure_sum / self.sure_hits
         return sum(self.votes.values()) / self.hits
+
+    @property
+    def verified(self) -> float | None:
+        """The mean second opinion on its class, 0..1; None where none was given."""
+        total, count = self.opinions.get(self.class_id, (0.0, 0))
+        return total / count if count else None
+
+    def opine(self, class_id: int, opinion: float) -> None:
+        """A second opinion, 0..1, on what was detected of it as this class."""
+        total, count = self.opinions.get(class_id, (0.0, 0))
+        self.opinions[class_id] = total + opinion, count + 1
 
     def see(self, frame: int, box_xyxy: Floats, mask: Bools) -> None:
         """The object is at `box_xyxy` in `frame`, `mask` (g, g) on the grid of comparison."""
@@ -109,6 +121,9 @@ class Track:
     def absorb(self, other: Track) -> None:
         """Take over the detections of a track that turned out to be the same object."""
         self.votes.update(other.votes)
+        for class_id, (total, count) in other.opinions.items():
+            own, known = self.opinions.get(class_id, (0.0, 0))
+            self.opinions[class_id] = own + total, known + count
         self.hits += other.hits
         self.sure_hits += other.sure_hits
         self.sure_sum += other.sure_sum

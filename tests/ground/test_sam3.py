@@ -115,11 +115,11 @@ def test_without_access_the_page_to_visit_is_named():
     from huggingface_hub import errors
 
     from annotate.models.hub import _hub_failure
-    from annotate.models.layouts import GrounderSource
+    from annotate.models.layouts import CheckpointSource
 
     answer = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
     said = _hub_failure(
-        GrounderSource("facebook/sam3"), errors.GatedRepoError("no", response=answer)
+        CheckpointSource("facebook/sam3"), errors.GatedRepoError("no", response=answer)
     )
     assert "facebook/sam3" in said and "accept its terms at" in said and "HF_TOKEN" in said
 

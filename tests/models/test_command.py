@@ -42,7 +42,7 @@ def test_list_shows_every_preset(
     assert rows[0][:5] == ["tiny", "ground", "embedded:tiny/grounder", "-", "embedded,"]
     assert rows[2][-2:] == ["not", "here"]
     assert "a2bb814dd30d776dcf7e30523b00659f4f141c71" in rows[2]
-    for role, shown in zip(("ground", "segment"), models, strict=True):
+    for role, shown in zip(("ground", "segment", "verify"), models, strict=True):
         names = {line.split()[0] for line in shown.splitlines()[1:]}
         configs = {p.stem for p in (conf_dir() / role).glob("*.yaml")}
         assert names == configs - set(command.PRESETS)
@@ -50,7 +50,7 @@ def test_list_shows_every_preset(
     assert "nothing to fetch" in models[1]
 
 
-@pytest.mark.parametrize("role", ["ground", "segment"])
+@pytest.mark.parametrize("role", ["ground", "segment", "verify"])
 def test_everything_that_ships_has_its_facts(role: str) -> None:
     known = yaml.safe_load((TINY.parent / "facts.yaml").read_text())[role]
     assert set(known) == {p.stem for p in (conf_dir() / role).glob("*.yaml")}

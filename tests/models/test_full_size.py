@@ -7,7 +7,7 @@ import pytest
 import torch
 from hydra import initialize_config_module
 
-from annotate.models.layouts import GrounderSource, SegmenterSource
+from annotate.models.layouts import CheckpointSource, SegmenterSource
 from annotate.models.sam2_checkpoint import load_sam2
 from tests import full_size
 from tests.grounding_dino import load_grounding_dino
@@ -23,7 +23,7 @@ def test_full_size_weights_in_the_official_formats_load(
     # The size of the official file: the same names and shapes.
     assert (folder / "grounder" / "model.safetensors").stat().st_size == 689_359_096
 
-    model, processor, _ = load_grounding_dino(GrounderSource(str(folder / "grounder")), CPU)
+    model, processor, _ = load_grounding_dino(CheckpointSource(str(folder / "grounder")), CPU)
     assert model.config.num_queries == 900
     ids = processor.tokenizer("a cat. two dogs?")["input_ids"]
     assert [i for i in ids if i in (101, 102, 1012, 1029)] == [101, 1012, 1029, 102]

@@ -14,13 +14,13 @@ from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
 from annotate.models.hub import fetch
-from annotate.models.layouts import GrounderSource, SegmenterSource
+from annotate.models.layouts import CheckpointSource, SegmenterSource
 from annotate.models.sam2_checkpoint import load_sam2
 from tests.grounding_dino import load_grounding_dino
 from tests.hub_server import Hub, serve
 from tests.models.damaged import CPU, TINY, refusal
 
-GROUNDER = GrounderSource("acme/grounder", "main")
+GROUNDER = CheckpointSource("acme/grounder", "main")
 SEGMENTER = SegmenterSource("acme/segmenter", "sam2.1_tiny.pt", "sam2.1_tiny.yaml", "main")
 
 
@@ -79,7 +79,7 @@ def test_only_what_is_needed_is_downloaded(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_pinned_commit_in_the_cache_asks_nothing_of_the_hub(hub: Hub) -> None:
-    pinned = GrounderSource("acme/grounder", hub.commit("acme/grounder"))
+    pinned = CheckpointSource("acme/grounder", hub.commit("acme/grounder"))
     first = fetch(pinned)
     hub.requests.clear()
     assert fetch(pinned) == first
@@ -87,7 +87,7 @@ def test_a_pinned_commit_in_the_cache_asks_nothing_of_the_hub(hub: Hub) -> None:
 
 
 def test_an_incomplete_cache_is_completed(hub: Hub) -> None:
-    pinned = GrounderSource("acme/grounder", hub.commit("acme/grounder"))
+    pinned = CheckpointSource("acme/grounder", hub.commit("acme/grounder"))
     folder = fetch(pinned).folder
     (folder / "tokenizer.json").unlink()
     fetch(pinned)
@@ -127,9 +127,9 @@ def test_an_unreachable_hub_names_the_ways_out(
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (GrounderSource("acme/absent", "main"), ("acme/absent", "no such repository")),
-        (GrounderSource("acme/grounder", "f" * 40), ("no revision", "f" * 40)),
-        (GrounderSource("acme/locked", "main"), ("gated", "HF_TOKEN")),
+        (CheckpointSource("acme/absent", "main"), ("acme/absent", "no such repository")),
+        (CheckpointSource("acme/grounder", "f" * 40), ("no revision", "f" * 40)),
+        (CheckpointSource("acme/locked", "main"), ("gated", "HF_TOKEN")),
         (
             SegmenterSource("acme/segmenter", "other.pt", "sam2.1_tiny.yaml", "main"),
             ("acme/segmenter", "no other.pt", "segment.checkpoint"),
@@ -138,7 +138,7 @@ def test_an_unreachable_hub_names_the_ways_out(
             SegmenterSource("acme/segmenter", "sam2.1_tiny.pt", "other.yaml", "main"),
             ("acme/segmenter", "no other.yaml", "segment.architecture"),
         ),
-        (GrounderSource("acme/segmenter", "main"), ("acme/segmenter", "no config.json")),
+        (CheckpointSource("acme/segmenter", "main"), ("acme/segmenter", "no config.json")),
     ],
 )
 def test_what_the_hub_does_not_have(hub: Hub, source: Any, words: tuple[str, ...]) -> None:
@@ -210,4 +210,4 @@ def test_a_full_disk(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("model", ["nowhere", "./a/b", "/nowhere/at/all", "embedded:nothing"])
 def test_a_model_that_is_nowhere(model: str) -> None:
-    assert model in refusal(fetch, GrounderSource(model))
+    assert model in refusal(fetch, CheckpointSource(model))

@@ -10,7 +10,7 @@ import torch
 import annotate
 from annotate.ground.grounding_dino.scorer import HEADS, PhraseScorer
 from annotate.models import precision
-from annotate.models.layouts import GrounderSource
+from annotate.models.layouts import CheckpointSource
 from annotate.segment.sam2.image import Sam2Image
 from annotate.segment.sam2.memory import Sam2Memory
 from annotate.synthetic.still import draw_still
@@ -40,7 +40,7 @@ def test_the_precision_of_a_device_has_a_name(half):
 
 
 def test_heads_of_a_grounder_stay_in_float32(half):
-    model, processor, _ = load_grounding_dino(GrounderSource("embedded:tiny/grounder"), CPU)
+    model, processor, _ = load_grounding_dino(CheckpointSource("embedded:tiny/grounder"), CPU)
     scorer = PhraseScorer(model, processor, device=CPU, pooling="mean")
     heads: list = []
     inner: list = []

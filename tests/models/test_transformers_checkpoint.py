@@ -8,7 +8,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from annotate.models.layouts import GrounderSource
+from annotate.models.layouts import CheckpointSource
 from tests.ground.made import mm_grounding_dino
 from tests.grounding_dino import load_grounding_dino
 from tests.models.damaged import CPU, Hostile, grounder_folder, refusal
@@ -35,7 +35,7 @@ def test_a_grounder_folder_with_a_bad_file(
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    line = refusal(load_grounding_dino, GrounderSource(str(folder)), CPU)
+    line = refusal(load_grounding_dino, CheckpointSource(str(folder)), CPU)
     for word in (str(folder), *words):
         assert word in line.replace(f"{folder}/", f"{folder} ")
 
@@ -45,7 +45,7 @@ def test_a_grounder_without_all_its_tensors(tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.text_projection.weight"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    line = refusal(load_grounding_dino, GrounderSource(str(folder)), CPU)
+    line = refusal(load_grounding_dino, CheckpointSource(str(folder)), CPU)
     assert "tensors 1 missing (model.text_projection.weight)" in line
 
 
@@ -53,7 +53,7 @@ def test_a_grounder_of_another_size_than_its_config(tmp_path: Path) -> None:
     folder = grounder_folder(tmp_path)
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"num_queries": 30', '"num_queries": 31'))
-    line = refusal(load_grounding_dino, GrounderSource(str(folder)), CPU)
+    line = refusal(load_grounding_dino, CheckpointSource(str(folder)), CPU)
     assert str(folder) in line
     assert "tensors 1 of another shape (model.query_position_embeddings.weight)" in line
 
@@ -62,7 +62,7 @@ def test_heads_that_a_file_keeps_apart_stay_apart(tmp_path: Path) -> None:
     """MM Grounding DINO files name one copy of each head, some of them inside the decoder."""
     folder = _mm_grounding_dino(tmp_path)
     stored = load_file(folder / "model.safetensors")
-    model, _, _ = load_grounding_dino(GrounderSource(str(folder)), CPU)
+    model, _, _ = load_grounding_dino(CheckpointSource(str(folder)), CPU)
     for layer in range(3):
         name = f"bbox_embed.{layer}.layers.0.weight"
         expected = stored[name if layer == 0 else f"model.decoder.{name}"]
@@ -82,7 +82,7 @@ def test_a_release_of_transformers_that_changes_weights_is_found_out(
         return model, report
 
     monkeypatch.setattr(auto, "from_pretrained", ties_the_heads)
-    line = refusal(load_grounding_dino, GrounderSource(str(_mm_grounding_dino(tmp_path))), CPU)
+    line = refusal(load_grounding_dino, CheckpointSource(str(_mm_grounding_dino(tmp_path))), CPU)
     assert "this release of transformers changes model.decoder.bbox_embed.1" in line
 
 
@@ -106,7 +106,7 @@ def test_a_hostile_grounder_does_not_run(tmp_path: Path) -> None:
     folder = grounder_folder(tmp_path)
     (folder / "model.safetensors").unlink()
     torch.save({"model": Hostile(tmp_path / "canary")}, folder / "pytorch_model.bin")
-    line = refusal(load_grounding_dino, GrounderSource(str(folder)), CPU)
+    line = refusal(load_grounding_dino, CheckpointSource(str(folder)), CPU)
     assert "no .safetensors" in line and "pytorch_model.bin" in line
     assert not (tmp_path / "canary").exists()
 
@@ -118,5 +118,5 @@ def test_code_beside_a_grounder_does_not_run(tmp_path: Path) -> None:
     config = (folder / "config.json").read_text()
     auto = '"auto_map": {"AutoConfig": "evil.Model", "AutoModel": "evil.Model"},'
     (folder / "config.json").write_text(config.replace("{", "{" + auto, 1))
-    load_grounding_dino(GrounderSource(str(folder)), CPU)
+    load_grounding_dino(CheckpointSource(str(folder)), CPU)
     assert not canary.exists()

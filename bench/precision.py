@@ -23,7 +23,7 @@ from annotate.ground.select import Detector
 from annotate.models import precision
 from annotate.models.devices import choose_device
 from annotate.segment.base import Segmenter
-from annotate.segment.finishing import upsample_masks
+from annotate.segment.upsampling import upsample_masks
 from annotate.synthetic.demo import COMBOS
 from annotate.synthetic.still import draw_still
 

@@ -25,9 +25,9 @@ from annotate.models.devices import choose_device
 from annotate.models.hub import fetch
 from annotate.models.layouts import SegmenterSource, packaged_architecture
 from annotate.models.sam2_checkpoint import load_sam2
-from annotate.segment.finishing import upsample_masks
 from annotate.segment.sam2.image import Sam2Image
 from annotate.segment.sam2.memory import Sam2Memory
+from annotate.segment.upsampling import upsample_masks
 from bench.models import sam2_predictor, sam2_state
 
 SIZE_HW = (480, 640)

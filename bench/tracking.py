@@ -43,7 +43,7 @@ from annotate.evaluate.tracking import (
     count_video,
 )
 from annotate.segment.base import Segmenter
-from annotate.segment.finishing import upsample_masks
+from annotate.segment.upsampling import upsample_masks
 from annotate.synthetic.canvas import Scene
 from bench.clips import CLIPS, BenchClip, phrases, truth
 from bench.models import Models, load_tiny, sam2_state

@@ -194,7 +194,7 @@ def placed(
 
     No picture is made of either: it costs what the mask has of runs.
     """
-    h, (x, y), (height, width) = size_hw[0], corner_xy, frame_hw
+    h, (x, y), height = size_hw[0], corner_xy, frame_hw[0]
     edges = np.cumsum(run_lengths(counts))
     starts, ends = edges[0:-1:2], edges[1::2]
     starts, ends = starts[: len(ends)][ends > starts], ends[ends > starts]
@@ -205,8 +205,32 @@ def placed(
     top = np.maximum(starts[run], column * h) - column * h
     bottom = np.minimum(ends[run], (column + 1) * h) - column * h
     base = (column + x) * height + y
-    begins, stops = base + top, base + bottom
-    joined = np.flatnonzero(begins[1:] == stops[:-1])  # where the part is as high as the frame
+    return _packed(base + top, base + bottom, frame_hw)
+
+
+def encode_crop(
+    mask_hw: npt.NDArray[np.bool_], corner_xy: tuple[int, int], frame_hw: tuple[int, int]
+) -> str:
+    """COCO compressed RLE counts of a frame, of which a part (h, w) from a corner on is this mask.
+
+    It costs what the part has of pixels, whatever the frame has.
+    """
+    h, (x, y), height = mask_hw.shape[0], corner_xy, frame_hw[0]
+    # Column by column with a pixel of nothing before and after, so that no run leaves its column.
+    framed = np.zeros((mask_hw.shape[1], h + 2), np.int8)
+    framed[:, 1:-1] = mask_hw.T
+    edges = np.flatnonzero(np.diff(framed.ravel()))
+    column, row = np.divmod(edges, h + 2)
+    at = (column + x) * height + row + y
+    return _packed(at[::2], at[1::2], frame_hw)
+
+
+def _packed(
+    begins: npt.NDArray[np.int64], stops: npt.NDArray[np.int64], frame_hw: tuple[int, int]
+) -> str:
+    """Runs of a frame, half-open and rising, as COCO compressed RLE counts."""
+    height, width = frame_hw
+    joined = np.flatnonzero(begins[1:] == stops[:-1])  # where a part is as high as the frame
     begins, stops = np.delete(begins, joined + 1), np.delete(stops, joined)
     bounds = np.concatenate([[0], np.stack([begins, stops], 1).reshape(-1), [height * width]])
     lengths = np.diff(bounds)

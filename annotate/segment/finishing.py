@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from annotate.config.settings import SegmentSettings
 from annotate.data import geometry
 from annotate.data.types import Detections, Frame, Instance, Rle
 from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Segmenter
+from annotate.segment.upsampling import crops
 
 
 class Masker:
@@ -135,16 +135,17 @@ def cut_masks(
 ) -> Iterator[tuple[int, Cut]]:
     """Low-resolution logits (k, s, s) to (row, cleaned mask at frame size), empty ones left out.
 
-    Full-size masks exist for a few rows at a time, as many as `max_pixels` and memory, which
-    `at_once` knows, allow. Raises MemoryError when one mask alone is too much.
+    Of a mask no more exists at full size than its object's box, one at a time; logits come to main
+    memory as many as `max_pixels` and memory, which `at_once` knows, allow. Raises MemoryError when
+    one mask alone is too much.
     """
-    h, w = size_hw
 
     def cut(rows: Sequence[int]) -> list[tuple[int, Cut]]:
         return list(_cut(logits_kss, rows, size_hw, settings))
 
+    side = max(1, logits_kss.shape[1] * logits_kss.shape[2])
     passes = (at_once or MemoryLimit("masks")).slices(
-        range(len(logits_kss)), cut, most=max(1, settings.max_pixels // (h * w))
+        range(len(logits_kss)), cut, most=max(1, settings.max_pixels // side)
     )
     return chain.from_iterable(passes)
 
@@ -152,22 +153,15 @@ def cut_masks(
 def _cut(
     logits_kss: Tensor, rows: Sequence[int], size_hw: tuple[int, int], settings: SegmentSettings
 ) -> Iterator[tuple[int, Cut]]:
-    masks = upsample_masks(logits_kss[rows[0] : rows[-1] + 1], size_hw).cpu().numpy()
-    for mask in masks:
-        geometry.clean_mask(mask, settings.speck_share, settings.hole_share)
-    filled = np.flatnonzero(masks.any((1, 2)))
-    boxes, areas = geometry.mask_boxes(masks[filled]), masks[filled].sum((1, 2))
-    for row, box, area, counts in zip(
-        filled, boxes, areas, geometry.encode_masks(masks[filled]), strict=True
-    ):
-        yield rows[int(row)], Cut(Rle(counts, size_hw), tuple(box.tolist()), int(area))
-
-
-def upsample_masks(logits_kss: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Low-resolution logits (k, s, s) to bool masks (k, h, w) at frame size."""
-    return (
-        functional.interpolate(logits_kss[:, None], size_hw, mode="bilinear", align_corners=False)[
-            :, 0
-        ]
-        > 0
-    )
+    for row, crop in zip(rows, crops(logits_kss, rows, size_hw), strict=True):
+        mask, (x, y) = crop.mask, crop.corner_xy
+        if not crop.is_clean:
+            geometry.clean_mask(mask, settings.speck_share, settings.hole_share)
+        if not mask.any():
+            continue
+        (box,) = geometry.mask_boxes(mask[None])
+        x0, y0, x1, y1 = (int(v) for v in box)
+        tight = mask[y0:y1, x0:x1]
+        whole = geometry.encode_crop(tight, (x + x0, y + y0), size_hw)
+        edges = float(x + x0), float(y + y0), float(x + x1), float(y + y1)
+        yield row, Cut(Rle(whole, size_hw), edges, int(np.count_nonzero(tight)))

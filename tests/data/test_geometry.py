@@ -131,3 +131,17 @@ def test_a_part_of_a_frame_is_placed_without_a_picture():
         (counts,) = geometry.encode_masks(mask[None])
         (expected,) = geometry.encode_masks(whole[None])
         assert geometry.placed(counts, (h, w), (x, y), frame_hw) == expected
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_run_lengths_of_a_part_are_those_of_its_frame(seed):
+    rng = np.random.default_rng(seed)
+    h, w = rng.integers(1, 40, 2)
+    y0, x0 = rng.integers(0, h), rng.integers(0, w)
+    y1, x1 = rng.integers(y0 + 1, h + 1), rng.integers(x0 + 1, w + 1)
+    if seed % 4 == 0:
+        y0, y1 = 0, h  # runs that go on in the next column
+    frame = np.zeros((h, w), bool)
+    frame[y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < rng.random()
+    part = frame[y0:y1, x0:x1]
+    assert geometry.encode_crop(part, (x0, y0), (h, w)) == geometry.encode_masks(frame[None])[0]

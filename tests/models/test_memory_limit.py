@@ -249,9 +249,9 @@ OF_STILLS = {
     "selecting": (select, "nms"),
     "embedding": (Sam2Image, "embed"),
     "decoding": (Sam2Image, "decode"),
-    "upsampling": (finishing, "upsample_masks"),
+    "upsampling": (finishing, "crops"),
     "cleaning": (finishing.geometry, "clean_mask"),
-    "encoding": (finishing.geometry, "encode_masks"),
+    "encoding": (finishing.geometry, "encode_crop"),
     "joining": (finishing.torch, "cat"),
 }
 OF_VIDEOS = OF_STILLS | {

@@ -9,7 +9,8 @@ from annotate.config.settings import SegmentSettings
 from annotate.data import geometry
 from annotate.data.types import Detections, Frame, Item
 from annotate.errors import ConfigError
-from annotate.segment.finishing import Masker, upsample_masks
+from annotate.segment.finishing import Masker
+from annotate.segment.upsampling import upsample_masks
 from annotate.synthetic.still import draw_still
 
 RULES = SegmentSettings(speck_share=0.005, hole_share=0.005, max_pixels=64_000_000)

@@ -8,8 +8,9 @@ import torch
 
 from annotate.data.geometry import decode_masks, encode_box
 from annotate.data.types import Frame, Item
-from annotate.segment.finishing import Masker, upsample_masks
+from annotate.segment.finishing import Masker
 from annotate.segment.none import SIDE, Boxes
+from annotate.segment.upsampling import upsample_masks
 from tests.segment.test_contract import detections
 from tests.settings import SEGMENT
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from annotate.segment.finishing import upsample_masks
 from annotate.segment.sam2.memory import Sam2Memory
+from annotate.segment.upsampling import upsample_masks
 from annotate.synthetic.clip import Clip
 
 FRAMES, SIZE_WH = 24, (160, 120)

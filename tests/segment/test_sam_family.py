@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from annotate.errors import WeightsError
-from annotate.segment.finishing import upsample_masks
 from annotate.segment.sam2_transformers import Sam2Transformers
 from annotate.segment.sam_family.predictor import boxes_in_input, of_picture
+from annotate.segment.upsampling import upsample_masks
 from annotate.synthetic.still import draw_still
 from tests.segment.made import sam, sam2_transformers
 from tests.segment.making import overrides, segmenter

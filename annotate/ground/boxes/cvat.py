@@ -134,8 +134,7 @@ class CvatLabels:
         if not part.any():
             self.left_out["empty masks of the file left out"] += 1
             return None
-        (counts,) = geometry.encode_masks(part[None])
-        mask = Rle(geometry.placed(counts, (h, w), (left, top), size), size)
+        mask = Rle(geometry.encode_crop(part, (left, top), size), size)
         (box,) = geometry.mask_boxes(part[None])
         x0, y0, x1, y1 = box.tolist()
         return [x0 + left, y0 + top, x1 + left, y1 + top], None, label, mask

@@ -126,5 +126,4 @@ def _in_picture(part: Any, box: list[float], size_hw: tuple[int, int]) -> Rle | 
     seen = part[top - y0 : height - y0, left - x0 : width - x0]
     if not seen.any():
         return None
-    (counts,) = geometry.encode_masks(seen[None])
-    return Rle(geometry.placed(counts, seen.shape, (left, top), size_hw), size_hw)
+    return Rle(geometry.encode_crop(seen, (left, top), size_hw), size_hw)

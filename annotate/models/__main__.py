@@ -78,7 +78,7 @@ def _every(role: str) -> Iterator[tuple[str, ...]]:
         known = facts(role, name)
         command = _compose([f"{role}={name}"])
         target, _ = _of_role(command, role)
-        parameters = f"{known.parameters:,} M" if known.parameters else "-"
+        parameters = f"{known.parameters:g} M" if known.parameters else "-"
         ram = f"{known.ram_gb:.1f} GB{'' if known.fits else ', more than here'}"
         yield (
             name,

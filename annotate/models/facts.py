@@ -20,7 +20,7 @@ class Facts:
 
     licence: str = "-"
     gated: str | None = None  # page where access is asked for
-    parameters: int | None = None  # millions; None: none on this machine
+    parameters: float | None = None  # millions; None: none on this machine
     needs: str | None = None  # what it does not work without
 
     @property

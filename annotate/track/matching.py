@@ -26,6 +26,7 @@ CLASS_BONUS = 0.3
 # Of the score of a detection: of two that fit a track about as well, the surer one.
 SCORE_WEIGHT = 0.2
 SAME_OBJECT_IOU = 0.7
+PAIRS_AT_ONCE = 2048  # of masks that are compared, 16 MB
 # What pairs are worth grows with this power of their quality, so that one good pair outweighs two
 # that have less than 2 ** (-1 / 6) = 0.89 of its quality. Were the number of pairs to count, or the
 # mere sum, one near-perfect pair would be given up for two poor ones, and two ids go astray.
@@ -66,11 +67,32 @@ class Duplicate(NamedTuple):
 
 def overlaps(masks: Bools, others: Bools) -> tuple[Floats, Floats]:
     """IoU and share of the smaller mask inside the other, (k, n), of masks (k, p) and (n, p)."""
-    one, two = masks.astype(np.float32), others.astype(np.float32)
-    both = one @ two.T
-    areas, other_areas = one.sum(1)[:, None], two.sum(1)[None]
+    one, two = _in_words(masks), _in_words(others)
+    both = _shared_pixels(one, two)
+    areas, other_areas = (
+        np.bitwise_count(words).sum(1, dtype=np.int64).astype(np.float32) for words in (one, two)
+    )
+    areas, other_areas = areas[:, None], other_areas[None]
     iou = both / np.maximum(areas + other_areas - both, 1)
     return iou, both / np.maximum(np.minimum(areas, other_areas), 1)
+
+
+def _in_words(masks: Bools) -> npt.NDArray[np.uint64]:
+    """Masks (k, p), 64 pixels in a word (k, ceil(p / 64))."""
+    packed = np.packbits(masks, axis=1)
+    return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
+
+
+def _shared_pixels(one: npt.NDArray[np.uint64], two: npt.NDArray[np.uint64]) -> Floats:
+    """Pixels (k, n) that masks have in common; of most pairs no word needs to be looked at."""
+    both = np.zeros((len(one), len(two)), np.float32)
+    near = (one != 0).astype(np.float32) @ (two != 0).astype(np.float32).T
+    rows, columns = np.nonzero(near)
+    for at in range(0, len(rows), PAIRS_AT_ONCE):
+        some = slice(at, at + PAIRS_AT_ONCE)
+        words = one[rows[some]] & two[columns[some]]
+        both[rows[some], columns[some]] = np.bitwise_count(words).sum(1, dtype=np.int64)
+    return both
 
 
 def of_one_class(one: Objects, other: Objects) -> Bools:

@@ -330,3 +330,18 @@ def test_rules_count_detections_where_only_some_frames_have_them():
 def test_rules_name_what_is_out_of_range(key, value):
     with pytest.raises(ConfigError, match=rf"track\.{key}={value}: expected"):
         checked(TrackSettings, asdict(TRACK) | {key: value}, "track")
+
+
+@pytest.mark.parametrize("pixels", [1, 63, 64, 65, 1000, 65536])
+def test_overlaps_counted_in_words_are_those_counted_pixel_by_pixel(pixels):
+    rng = np.random.default_rng(pixels)
+    tracks, found = rng.random((5, pixels)) < 0.1, rng.random((7, pixels)) < 0.3
+    tracks[0] = False
+    iou, inside = overlaps(tracks, found)
+    for one in range(5):
+        for other in range(7):
+            both = (tracks[one] & found[other]).sum()
+            either = (tracks[one] | found[other]).sum()
+            smaller = min(tracks[one].sum(), found[other].sum())
+            assert iou[one, other] == np.float32(both) / np.float32(max(either, 1))
+            assert inside[one, other] == np.float32(both) / np.float32(max(smaller, 1))

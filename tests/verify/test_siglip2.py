@@ -20,6 +20,8 @@ from annotate.errors import ConfigError, PromptError
 from annotate.record.asked import deciding, difference
 from annotate.runner.job import annotate_dataset
 from annotate.runner.plan import plan
+from annotate.synthetic.demo import COMBOS
+from annotate.synthetic.still import draw_still
 from annotate.verify.base import Verifier
 from annotate.verify.crops import crop_of
 from annotate.verify.opinions import Opinions
@@ -177,6 +179,30 @@ def run(data: Path, out: Path, *more: str):
     ]  # fmt: skip
     annotate_dataset(typed(compose(asked, "config"), AnnotateCommand))
     return pq.read_table(out / "records").to_pylist()
+
+
+def test_the_embedded_one_tells_generated_objects_apart(demo):
+    """On scenes that it was not trained on, among all 18 kinds of the demo."""
+    classes = load_prompts(str(demo / "classes.txt"))
+    verifier = typed(compose(["device=cpu", "verify=tiny"], "config"), ModelsCommand)
+    verifier = verifier.verifier.make(Verifier)
+    verifier.load(classes)
+    right, wrong = [], []
+    for seed in range(12):
+        scene = draw_still(540_000 + seed, (320, 240), combos=COMBOS, min_objects=3)
+        for shown in scene.objects:
+            own = classes.names.index(shown.phrase)
+            (rle,) = encode_masks(shown.mask[None])
+            box = tuple(map(float, shown.box_xyxy))
+            given = [
+                Instance("a", c, "", 1.0, box, Rle(rle, shown.mask.shape), shown.area, 1.0)
+                for c in (own, (own + 5) % len(classes))
+            ]
+            one, other = verifier.opinions(scene.image, given, 8)
+            right.append(one)
+            wrong.append(other)
+    assert np.mean(np.array(right) > 0.5) > 0.8
+    assert np.mean(np.array(wrong) < 0.1) > 0.9
 
 
 def test_a_whole_run_has_opinions_and_its_exports_tell_them(data, demo, tmp_path):

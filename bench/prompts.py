@@ -1,7 +1,8 @@
 """What prompts, an ensemble and a second opinion bring: `python -m bench.prompts`.
 
-Generated stills of 18 kinds of objects, `models=tiny`. Precision and recall from the export
-threshold on, at IoU 0.5 with the right class; box AP by pycocotools.
+The second opinion is asked about masked crops, the other rows are boxes alone. Generated stills of
+18 kinds of objects, `models=tiny`. Precision and recall from the export threshold on, at IoU 0.5
+with the right class; box AP by pycocotools.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image as PilImage
 
 import annotate
 from annotate.data.geometry import encode_masks
+from annotate.data.selection import kept_instances
 from annotate.evaluate.evaluation import evaluate
 from annotate.evaluate.truth import read_truth
 from annotate.synthetic.demo import COMBOS
@@ -59,10 +61,12 @@ def rows(boxes: Path) -> Iterator[Asked]:
     both = {"ground": "[tiny,boxes]", "ground__members__boxes__file": str(boxes)}
     yield Asked("both, fused, mean score", NAMES, both)
     yield Asked("both, fused, best score", NAMES, both | {"ground__score": "best"})
-    yield Asked("names, verify=tiny", NAMES, {"verify": "tiny"})
-    for veto in (0.05, 0.2):
-        vetoed = {n: {"veto": veto} for n in NAMES}
-        yield Asked(f"names, verify=tiny, veto {veto}", vetoed, {"verify": "tiny"})
+    many, masks = [*NAMES, *ABSENT[:100]], {"segment": "tiny"}
+    for name, listed in (("names", NAMES), ("names and 100 absent classes", many)):
+        yield Asked(f"{name}, with masks", listed, masks)
+        for veto in (0.01, 0.05):
+            vetoed = {n: {"veto": veto} for n in listed}
+            yield Asked(f"{name}, verify=tiny, veto {veto}", vetoed, masks | {"verify": "tiny"})
 
 
 def main() -> None:
@@ -83,10 +87,10 @@ def main() -> None:
 
 
 def _measured(asked: Asked, data: Path, truth: Path, out: Path) -> str:
-    options = {"models": "tiny", **asked.options}
+    options = {"models": "tiny", "segment": "none", **asked.options}
     run = annotate.run(
-        dataset=data, prompts=asked.prompts, out=out, threshold=THRESHOLD, segment="none",
-        contact_sheet=False, export=[], **options,
+        dataset=data, prompts=asked.prompts, out=out, threshold=THRESHOLD, contact_sheet=False,
+        export=[], **options,
     )  # fmt: skip
     found = evaluate(run, read_truth(truth, threshold=THRESHOLD), THRESHOLD)
     wanted = [found.classes[name] for name in asked.judged if name in found.classes]
@@ -94,9 +98,9 @@ def _measured(asked: Asked, data: Path, truth: Path, out: Path) -> str:
     # What is found of absent classes is wrong as well.
     names = run.classes.names
     kept = sum(
-        i.score >= THRESHOLD and names[i.class_id] not in asked.judged
+        names[i.class_id] not in asked.judged
         for frame in run.frames()
-        for i in frame.instances
+        for i in kept_instances(frame, run.classes, THRESHOLD)
     )
     precision = rates.right / max(rates.found + kept, 1)
     recall = rates.right / max(rates.objects, 1)

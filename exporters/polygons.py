@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from annotate.data import geometry
 from annotate.data.types import Rle
 
 Points = npt.NDArray[np.int32]  # (n, 2) x, y in half pixels of the crop
@@ -131,7 +132,8 @@ def trace(mask: Rle) -> Outline:
     """The exact outline of a non-empty mask; pixels that touch by a corner are one part."""
     rle = mask.coco
     x, y, w, h = (int(v) for v in cast(Any, coco_mask.toBbox(rle)))
-    crop = np.ascontiguousarray(cast(Any, coco_mask.decode(rle))[y : y + h, x : x + w])
+    part = geometry.decode_crop(mask.counts, mask.size_hw, (x, y, x + w, y + h))
+    crop = np.ascontiguousarray(part).view(np.uint8)
     doubled = cv2.resize(crop, (2 * w, 2 * h), interpolation=cv2.INTER_NEAREST)
     found, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     rings = [cast(Points, ring[:, 0]) for ring in found]
@@ -279,7 +281,10 @@ def _on_edges(ring: Points) -> Points:
 
 def _changes(ring: Points) -> npt.NDArray[np.bool_]:
     """Which vertices differ from the one before."""
-    changes: npt.NDArray[np.bool_] = (ring != np.roll(ring, 1, axis=0)).any(1)
+    changes = np.empty(len(ring), bool)
+    apart = ring[1:] != ring[:-1]
+    np.logical_or(apart[:, 0], apart[:, 1], out=changes[1:])
+    changes[:1] = (ring[:1] != ring[-1:]).any()
     return changes
 
 

@@ -369,6 +369,25 @@ def test_the_field_must_be_clear(tmp_path):
         grounder(folder)
 
 
+def test_a_file_cannot_ask_for_more_than_a_picture_has(tmp_path):
+    bomb = {"label": "car", "bounding_box": [0, 0, 1, 1]}
+    packed_bomb = bomb | {"mask": packed(zlib.compress(b"\0" * 10_000_000))}
+    with pytest.raises(MediaError, match="its mask unpacks to more than"):
+        found(grounder(fiftyone(tmp_path, [packed_bomb])))
+    far = '<polygon label="car" points="0,0;1e9,0;0,1e9"/>'
+    for inside in (
+        f"<image id='0' name='a.jpg' width='60' height='40'>{far}</image>",
+        "<image id='0' name='a.jpg' width='1000000000' height='40'/>",
+    ):
+        with pytest.raises(ConfigError, match="not an xml of CVAT"):
+            grounder(cvat(tmp_path, inside))
+    entities = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    file = tmp_path / "annotations.xml"
+    file.write_text(f'<!DOCTYPE x [<!ENTITY a0 "no">{entities}]><annotations>&a11;</annotations>')
+    with pytest.raises(ConfigError, match=r"not an xml of CVAT \(limit on input amplification"):
+        grounder(file)
+
+
 def test_a_mask_that_is_no_mask_fails_its_picture(tmp_path):
     raw = io.BytesIO()
     np.save(raw, np.array([object()]), allow_pickle=True)  # code, if it were run

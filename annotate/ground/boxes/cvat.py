@@ -55,7 +55,7 @@ class CvatLabels:
     def _read(self, root: ElementTree.Element) -> Iterator[str]:
         """Every class that is met."""
         for image in root.iterfind("image"):
-            size = int(image.attrib["height"]), int(image.attrib["width"])
+            size = _size(image.attrib["height"], image.attrib["width"])
             name = image.attrib["name"]
             rows = list(self._rows(image, size))
             yield from (label for _, _, label, _ in rows)
@@ -73,7 +73,7 @@ class CvatLabels:
         size_of = root.find("meta//original_size")
         size = None
         if size_of is not None:
-            size = int(size_of.findtext("height", "0")), int(size_of.findtext("width", "0"))
+            size = _size(size_of.findtext("height", "0"), size_of.findtext("width", "0"))
         frames: dict[int, list[Row]] = {}
         for track in tracks:
             yield track.attrib["label"]
@@ -138,6 +138,14 @@ class CvatLabels:
         (box,) = geometry.mask_boxes(part[None])
         x0, y0, x1, y1 = box.tolist()
         return [x0 + left, y0 + top, x1 + left, y1 + top], None, label, mask
+
+
+def _size(height: str, width: str) -> tuple[int, int]:
+    """Of a picture, px. ValueError: of none."""
+    size = int(height), int(width)
+    if min(size) < 1 or size[0] * size[1] > geometry.MOST_PIXELS:
+        raise ValueError(f"no picture is {width}x{height}")
+    return size
 
 
 def _parsed(source: str) -> ElementTree.Element:

@@ -19,6 +19,7 @@ from annotate.ground.boxes.naming import Entries
 from annotate.store.json_file import read_json
 
 KEY = "ground.file"
+HEADER_BYTES = 4096  # of an array, at most
 
 
 class FiftyOneLabels:
@@ -74,7 +75,7 @@ class FiftyOneLabels:
             return None
         try:
             rows = [self._row(detection, frame.size_hw) for detection in found]
-        except (KeyError, TypeError, ValueError, zlib.error, OSError) as error:
+        except (KeyError, TypeError, ValueError, zlib.error, OSError, MemoryError) as error:
             raise MediaError(
                 f"{self._folder}: a detection in {frame.frame_id} cannot be read "
                 f"({one_line(error)})"
@@ -87,7 +88,7 @@ class FiftyOneLabels:
         height, width = size_hw
         x, y, w, h = (float(v) for v in said["bounding_box"])
         box = [x * width, y * height, (x + w) * width, (y + h) * height]
-        part = _mask(said, self._folder)
+        part = _mask(said, self._folder, 16 * height * width + HEADER_BYTES)
         mask = None if part is None else _in_picture(part, box, size_hw)
         return box, said.get("confidence"), str(said["label"]), mask
 
@@ -96,11 +97,14 @@ def _is_detections(value: Any) -> bool:
     return isinstance(value, dict) and value.get("_cls") == "Detections"
 
 
-def _mask(said: dict[str, Any], folder: Path) -> Any:
+def _mask(said: dict[str, Any], folder: Path, most_bytes: int) -> Any:
     """The mask (h, w) of an object's box, which FiftyOne packs, or keeps as a picture."""
     packed = said.get("mask")
     if packed is not None:
-        raw = zlib.decompress(base64.b64decode(packed["$binary"]["base64"]))
+        unpacking = zlib.decompressobj()
+        raw = unpacking.decompress(base64.b64decode(packed["$binary"]["base64"]), most_bytes)
+        if unpacking.unconsumed_tail:
+            raise ValueError(f"its mask unpacks to more than {most_bytes:,} bytes")
         return np.load(io.BytesIO(raw), allow_pickle=False).astype(bool)
     if said.get("mask_path"):
         import cv2

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from annotate.data import geometry
 from annotate.data.types import Frame, Rle
+from annotate.discover.coco_file import LONGEST_OUTLINE
 from annotate.errors import MediaError
 from annotate.store.remote import is_url, read_text
 
@@ -105,8 +106,16 @@ def as_rle(mask: npt.NDArray[np.bool_]) -> Rle:
 
 
 def polygon(points_xy: npt.NDArray[np.float64], size_hw: tuple[int, int]) -> Rle:
-    """A mask from the corners (n >= 3, 2) of one polygon, px, by COCO's rule."""
+    """A mask from the corners (n >= 3, 2) of one polygon, px, by COCO's rule.
+
+    Raises MediaError for one that is no object's: its outline would be followed pixel by pixel.
+    """
     from pycocotools import mask as coco_mask
 
+    h, w = size_hw
+    length = np.abs(points_xy - np.roll(points_xy, 1, axis=0)).max(1).sum()
+    inside = (points_xy >= [-w, -h]) & (points_xy <= [2 * w, 2 * h])
+    if not inside.all() or not length <= LONGEST_OUTLINE * (w + h):
+        raise MediaError(f"a polygon that no object in a picture of {w}x{h} has")
     (rle,) = coco_mask.frPyObjects([points_xy.ravel().tolist()], *size_hw)
     return Rle(rle["counts"].decode("ascii"), size_hw)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import warnings
@@ -15,11 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from annotate.errors import WeightsError, one_line
+from annotate.models.backbones import settled
 from annotate.models.checks import damaged, raise_unfit
 from annotate.models.hub import Source, fetch, identified
 from annotate.models.provenance import Provenance
-
-TIMM = "timm_wrapper"  # model_type of a backbone that another package has
 
 
 def load_checkpoint(
@@ -37,12 +35,7 @@ def load_checkpoint(
             f"{source.model}: config.json says model_type {config.get('model_type')!r}; "
             f"{what} is one of {', '.join(types)}"
         )
-    needs_timm = TIMM in json.dumps(config) or config.get("use_timm_backbone")
-    if needs_timm and importlib.util.find_spec("timm") is None:
-        raise WeightsError(
-            f"{source.model}: its backbone comes with the package timm, which is not installed: "
-            "pip install 'annotate[timm]'"
-        )
+    told = settled(source.model, config)
     for path in fetched.weights:
         _check_safetensors(source.model, path)
     provenance = identified(source, fetched)
@@ -52,13 +45,16 @@ def load_checkpoint(
         model_class, processor_class = (getattr(transformers, name) for name in kinds)
         safe = {"local_files_only": True, "trust_remote_code": False}
         try:
-            processor = processor_class.from_pretrained(fetched.folder, **safe)
+            # Given only where it differs from the file: reading that is transformers' business.
+            other = {} if told == config else {"config": transformers.AutoConfig.for_model(**told)}
+            processor = processor_class.from_pretrained(fetched.folder, **other, **safe)
             model, report = model_class.from_pretrained(
                 fetched.folder,
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported, and refused below with their names
+                **other,
                 **safe,
             )
         # The files are foreign, and transformers meets bad ones with errors of a dozen kinds.

@@ -57,6 +57,23 @@ def test_one_class_one_phrase_and_one_score_a_box(name, size_hw):
     if some.masks is not None:
         assert len(some.masks) == len(scores)
         assert {m.size_hw for m in some.masks if m is not None} <= {size_hw}
+    (kept,) = Detector(grounder(name), RULES).find(frames(picture(*size_hw)))
+    h, w = size_hw
+    assert (kept.boxes_xyxy >= 0).all() and (kept.boxes_xyxy <= [w, h, w, h]).all()
+    assert (kept.boxes_xyxy[:, 2:] > kept.boxes_xyxy[:, :2]).all()
+    assert kept.boxes_xyxy.dtype == kept.scores.dtype == np.float32
+
+
+@EVERY
+def test_boxes_are_pixels_of_the_picture_whatever_its_size(name):
+    """Of a picture and of one twice as large, boxes are alike but for the factor."""
+    if name in ("boxes", *CLOUD):
+        return  # they were given pixels
+    small = np.kron(picture(24, 32), np.ones((2, 2, 1), np.uint8))
+    large = np.kron(small, np.ones((2, 2, 1), np.uint8))
+    one, other = (found(grounder(name), [image])[0] for image in (small, large))
+    spread = [float(torch.as_tensor(some.boxes_xyxy).float().amax()) for some in (one, other)]
+    assert spread[1] == pytest.approx(2 * spread[0], rel=0.35)
 
 
 @EVERY
@@ -144,4 +161,11 @@ def test_a_whole_run_has_stills_a_clip_and_exports(name, data, tmp_path):
     assert {row["status"] for row in rows} == {"ok"}
     assert sum(row["media"] == "image" for row in rows) == 2 and len(rows) > 4
     coco = tmp_path / "run/exports/coco/annotations/instances_default.json"
-    assert len(json.loads(coco.read_text())["images"]) == len(rows)
+    written = json.loads(coco.read_text())
+    assert len(written["images"]) == len(rows)
+    names = {image["id"]: image for image in written["images"]}
+    for annotation in written["annotations"]:
+        (x, y, w, h), image = annotation["bbox"], names[annotation["image_id"]]
+        assert x >= 0 and y >= 0 and x + w <= image["width"] and y + h <= image["height"]
+    labels = tmp_path / "run/exports/yolo_seg/labels"
+    assert len(list(labels.rglob("*.txt"))) == len(rows)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from annotate.data.types import ClassList, ClassSpec, spoken
-from annotate.errors import PromptError
+from annotate.errors import ConfigError, PromptError
 from annotate.ground.florence2.replies import boxes_in
 from annotate.ground.select import Detector
 from tests.ground.detectors import RULES, frames
@@ -44,14 +44,21 @@ def test_places_in_a_reply(reply, boxes, broken):
     assert count == broken
 
 
-def test_a_prompt_is_read_and_answered_as_by_the_librarys_own_processor():
-    made = loaded("florence2", CLASSES)
+@pytest.mark.parametrize(
+    ("mode", "task"),
+    [
+        ("open_vocabulary", "<OPEN_VOCABULARY_DETECTION>"),
+        ("phrase_grounding", "<CAPTION_TO_PHRASE_GROUNDING>"),
+    ],
+)
+def test_a_prompt_is_read_and_answered_as_by_the_librarys_own_processor(mode, task):
+    made = loaded("florence2", CLASSES, f"ground.mode={mode}")
     writer = made._writer
     image = picture(40, 60)
     processor, model = writer._processor, writer._model
     ((all_ids, masks),) = writer._batches
     for asked, ids, mask in zip(writer._asked, all_ids, masks, strict=True):
-        text = f"<OPEN_VOCABULARY_DETECTION>{spoken(asked.phrase)}"
+        text = f"{task}{spoken(asked.phrase)}"
         inputs = processor(text=text, images=image, return_tensors="pt")
         real = ids[mask.bool()]
         assert torch.equal(inputs["input_ids"][0], real)
@@ -107,9 +114,23 @@ def test_the_first_of_equal_boxes_stays_and_the_order_is_that_of_writing(monkeyp
     assert some.boxes_xyxy[:, 0].round().tolist() == [120, 0]
 
 
-def test_a_phrase_that_is_too_long_is_named():
-    with pytest.raises(PromptError, match=r"phrase 'x{120}': \d+ tokens .* than Florence-2's 128"):
-        loaded("florence2", ClassList((ClassSpec("long", ("x" * 120,)),)))
+@pytest.mark.parametrize(
+    ("phrase", "words"),
+    [
+        ("x" * 120, r"phrase 'x{120}': \d+ tokens .* than Florence-2's 128"),
+        ("an <image>", r"phrase 'an <image>': <image> stands for the picture"),
+    ],
+)
+def test_a_phrase_that_cannot_be_read_is_named(phrase, words):
+    with pytest.raises(PromptError, match=words):
+        loaded("florence2", ClassList((ClassSpec("odd", (phrase,)),)))
+
+
+def test_a_reply_can_be_no_longer_than_the_model_writes():
+    """Past its last position the model would end in an error of the device."""
+    assert found(loaded("florence2", CLASSES, "ground.max_new_tokens=128"), [picture()])
+    with pytest.raises(ConfigError, match=r"ground\.max_new_tokens=129: more than the 128 "):
+        loaded("florence2", CLASSES, "ground.max_new_tokens=129")
 
 
 def test_what_is_not_whole_is_counted(monkeypatch):

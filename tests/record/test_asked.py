@@ -80,6 +80,17 @@ def test_a_folder_of_before_configs_named_classes_goes_on(stills, tmp_path):
     assert run(stills, tmp_path / "run").items["new"] == 0
 
 
+def test_a_folder_of_before_class_lists_could_be_cut_goes_on_uncut(stills, tmp_path):
+    run(stills, tmp_path / "run")
+    path = tmp_path / "run" / "config.yaml"
+    asked = yaml.safe_load(path.read_text())
+    assert asked["ground"].pop("classes_at_once") is None
+    path.write_text(yaml.safe_dump(asked, sort_keys=False))
+    assert run(stills, tmp_path / "run").items["new"] == 0
+    with pytest.raises(ConfigError, match=r"ground\.classes_at_once: was nothing, is 1"):
+        run(stills, tmp_path / "run", "ground.classes_at_once=1")
+
+
 def test_another_scale_of_deep_pictures_makes_other_records(stills, tmp_path):
     run(stills, tmp_path / "run", "decode.depth=[0, 4095]")
     assert run(stills, tmp_path / "run", "decode.depth=[0,4095.0]").items["new"] == 0

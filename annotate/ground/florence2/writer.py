@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from annotate.data.types import ClassList, Image, spoken
-from annotate.errors import PromptError
+from annotate.errors import ConfigError, PromptError
 from annotate.ground.base import Candidates
 from annotate.ground.florence2.replies import boxes_in
 from annotate.models import precision
@@ -51,8 +51,15 @@ class Writer:
         at_once: int,
         device: torch.device,
     ) -> None:
-        """`at_once`: phrases in one pass. Raises PromptError for one that is too long."""
+        """`at_once`: phrases in one pass. Raises PromptError for one that cannot be read."""
         self._model, self._processor, self._device = model, processor, device
+        self._most = model.config.text_config.max_position_embeddings  # tokens, read or written
+        if max_new_tokens > self._most:
+            raise ConfigError(
+                f"ground.max_new_tokens={max_new_tokens}: more than the {self._most} that this "
+                "Florence-2 can write"
+            )
+        model.generation_config.max_length = None  # it is warned of at every reply
         self._options = {
             "num_beams": beams, "max_new_tokens": max_new_tokens, "do_sample": False,
         }  # fmt: skip
@@ -123,12 +130,17 @@ class Writer:
         said = [self._prompt.format(input=spoken(a.phrase).lower()) for a in asked]
         whole = [f"{picture}{tokenizer.bos_token}{s}{tokenizer.eos_token}" for s in said]
         read = tokenizer(whole, return_tensors="pt", padding=True, add_special_tokens=False)
-        most = self._model.config.text_config.max_position_embeddings
-        for one, mask in zip(asked, read["attention_mask"], strict=True):
-            if int(mask.sum()) > most:
+        pictures = (read["input_ids"] == processor.image_token_id).sum(1)
+        for one, mask, count in zip(asked, read["attention_mask"], pictures, strict=True):
+            if int(mask.sum()) > self._most:
                 raise PromptError(
                     f"phrase {one.phrase!r}: {int(mask.sum())} tokens with the picture's, more "
-                    f"than Florence-2's {most}; shorten it"
+                    f"than Florence-2's {self._most}; shorten it"
+                )
+            if int(count) > processor.num_image_tokens:
+                raise PromptError(
+                    f"phrase {one.phrase!r}: {processor.image_token} stands for the picture in "
+                    "Florence-2's prompts; say it in other words"
                 )
         return read["input_ids"].to(self._device), read["attention_mask"].to(self._device)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -71,9 +72,7 @@ class Siglip2(Verifier):
         self._scale = float(self._model.logit_scale.exp())
         texts = [spec.phrases or (spec.name,) for spec in classes.classes]
         texts += [(other,) for other in self._others]
-        self._owners = torch.tensor(
-            [n for n, own in enumerate(texts) for _ in own], device=self._on
-        )
+        self._groups = torch.tensor(_padded(texts), device=self._on)
         said = [self._template.format(spoken(text).lower()) for own in texts for text in own]
         with torch.inference_mode():
             self._texts = torch.cat(
@@ -94,7 +93,7 @@ class Siglip2(Verifier):
             some = instances[at : at + at_once]
             crops = [crop_of(image, i, room=self._room, outside=self._outside) for i in some]
             with torch.inference_mode():
-                shares = shares_of(self._seen(crops) @ self._texts.T, self._owners, self._scale)
+                shares = shares_of(self._seen(crops) @ self._texts.T, self._groups, self._scale)
             own = torch.tensor([i.class_id for i in some], device=self._on)
             found.append(shares[torch.arange(len(some)), own].cpu().numpy())
         return np.concatenate(found)
@@ -136,15 +135,21 @@ class Siglip2(Verifier):
         return self._provenance
 
 
-def shares_of(likeness_np: Tensor, owners_p: Tensor, scale: float) -> Tensor:
+def shares_of(likeness_np: Tensor, groups_cm: Tensor, scale: float) -> Tensor:
     """Shares (n, c) of classes from the likeness of n crops to p phrases, cosines.
 
-    `owners_p` says whose each phrase is; of a class the best one counts.
+    A row of `groups_cm` has the positions of one class's phrases, filled up with p; of a class the
+    best phrase counts. Nothing is scattered, in which a GPU may be in another order each time.
     """
     import torch
 
-    count = int(owners_p.max()) + 1
-    best = likeness_np.new_full((len(likeness_np), count), -torch.inf)
-    index = owners_p.expand(len(likeness_np), -1)
-    best = best.scatter_reduce(1, index, likeness_np, "amax")
-    return (best * scale).softmax(-1)
+    known = torch.nn.functional.pad(likeness_np, (0, 1), value=-torch.inf)
+    return (known[:, groups_cm].amax(-1) * scale).softmax(-1)
+
+
+def _padded(texts: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Positions of each one's texts in all of them, rows of one length; see `shares_of`."""
+    count, longest = sum(map(len, texts)), max(map(len, texts))
+    numbers = iter(range(count))
+    rows = [list(islice(numbers, len(own))) for own in texts]
+    return [[*row, *[count] * (longest - len(row))] for row in rows]

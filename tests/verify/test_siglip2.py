@@ -25,7 +25,7 @@ from annotate.synthetic.still import draw_still
 from annotate.verify.base import Verifier
 from annotate.verify.crops import crop_of
 from annotate.verify.opinions import Opinions
-from annotate.verify.siglip2 import shares_of
+from annotate.verify.siglip2 import _padded, shares_of
 from tests.evaluate.squares import still
 from tests.verify.made import overrides
 
@@ -76,8 +76,9 @@ def test_what_is_around_the_mask_fades_to_grey():
 
 def test_a_class_has_the_share_of_its_best_phrase():
     likeness = torch.tensor([[0.1, 0.5, 0.3, 0.1], [0.0, 0.0, 0.0, 0.0]])
-    owners = torch.tensor([0, 0, 1, 2])
-    shares = shares_of(likeness, owners, scale=10)
+    groups = torch.tensor(_padded([("car", "auto"), ("dog",), ("else",)]))
+    assert groups.tolist() == [[0, 1], [2, 4], [3, 4]]
+    shares = shares_of(likeness, groups, scale=10)
     expected = torch.tensor([5.0, 3.0, 1.0]).softmax(0)
     torch.testing.assert_close(shares[0], expected)
     assert shares[1].tolist() == pytest.approx([1 / 3] * 3)

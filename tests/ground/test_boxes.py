@@ -90,12 +90,13 @@ def test_what_was_not_asked_for_is_counted_and_what_is_not_there_said(tmp_path, 
     made = grounder(coco(tmp_path, CAR, crowd, {"category_id": 9, "bbox": [0, 0, 5, 5]}, CAR))
     assert len(found(made)[0].scores) == 2
     assert made.tally == {
-        "crowds of the file left out": 1,
+        "crowds left out": 1,
         "objects of classes that were not asked for": 1,
         "boxes taken": 2,
         "of them probably doubles, which ground.nms_iou=0.7 merges": 1,
     }
-    assert "1 objects stand twice" in caplog.text
+    assert "1 objects stand twice" in caplog.text and "1 crowds left out" in caplog.text
+    assert "objects of x are not asked for" in caplog.text
     grounder(coco(tmp_path, CAR), classes=["car", "zebra"])
     assert "has no class zebra; its own are person, car, x" in caplog.text
     with pytest.raises(PromptError, match="has none of the classes; its own are person, car, x"):
@@ -295,7 +296,7 @@ def test_shapes_of_cvat(tmp_path):
     ]
     assert np.argwhere(some.masks[3].decode()).tolist() == [[5, 5], [5, 6]]
     assert not made.has_scores
-    assert made.tally["polyline shapes of the file left out"] == 1
+    assert made.tally["polyline shapes left out"] == 1
 
 
 def test_tracks_of_a_video_of_cvat(tmp_path):

@@ -59,6 +59,10 @@ class Boxes(Grounder):
         self._counts.update(self._labels.left_out)
         for remark in self._labels.remarks:
             log.warning("%s: %s", self._file, remark)
+        for what, count in self._labels.left_out.items():
+            log.warning("%s: %d %s", self._file, count, what)
+        if unasked := [name for name in self._labels.names if name not in self._wanted]:
+            log.warning("%s: objects of %s are not asked for", self._file, _some(unasked))
         self.has_scores = self._labels.has_scores  # type: ignore[misc]
 
     def find(self, images: Sequence[Image], floor: float) -> list[Candidates]:

@@ -82,7 +82,7 @@ def _by_name(document: Document, source: str) -> tuple[Entries[Labelled], dict[s
             raise ConfigError(f"{KEY}={source}: {error}") from error
         for name in _names(image):
             entries.add(name, labelled)
-    return entries, {"crowds of the file left out": crowds} if crowds else {}
+    return entries, {"crowds left out": crowds} if crowds else {}
 
 
 def _row(annotation: Entry, name: str) -> tuple[Sequence[float], float | None, str, Rle | None]:

@@ -117,7 +117,7 @@ class CvatLabels:
             case "mask" if size is not None:
                 return self._mask(shape, label, size)
             case tag if tag in SHAPES:
-                self.left_out[f"{tag} shapes of the file left out"] += 1
+                self.left_out[f"{tag} shapes left out"] += 1
                 return None
             case _:  # attributes and the like
                 return None
@@ -132,7 +132,7 @@ class CvatLabels:
         values = np.arange(len(lengths)) % 2 == 1
         part = np.repeat(values, lengths).reshape(h, w)
         if not part.any():
-            self.left_out["empty masks of the file left out"] += 1
+            self.left_out["empty masks left out"] += 1
             return None
         mask = Rle(geometry.encode_crop(part, (left, top), size), size)
         (box,) = geometry.mask_boxes(part[None])

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _Rgb = tuple[int, int, int]
 
+NAMED = 6  # classes that found nothing, of those that no tile is about
 TILE_WH: Final = (400, 300)  # px
 COLUMNS: Final = 4
 CANDIDATES: Final = 3  # most that a tile shows of a class that found nothing
@@ -142,11 +143,11 @@ def _headline(run: Run, chosen: Sequence[Choice], missing: Sequence[int], thresh
     if all(choice.seeks is not None for choice in chosen):
         return f"nothing reaches {limit}: the best candidates below it"
     sought = [n for n in missing if any(choice.seeks == n for choice in chosen)]
-    others = f" and {left} more" if (left := len(missing) - len(sought)) else ""
-    return (
-        f"nothing of {', '.join(run.classes.names[n] for n in sought) or 'some classes'}{others} "
-        f"reaches {limit}: the last tiles show the best candidates below it"
-    )
+    named = sought or missing[:NAMED]
+    others = f" and {left} more" if (left := len(missing) - len(named)) else ""
+    shown = ": the last tiles show the best candidates below it" if sought else ""
+    names = ", ".join(run.classes.names[n] for n in named)
+    return f"nothing of {names}{others} reaches {limit}{shown}"
 
 
 def arranged(tiles: Sequence[Tile], headline: str) -> Image:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -179,6 +180,15 @@ def test_classes_that_found_nothing_get_the_last_tiles(run, monkeypatch):
     ) in said
     assert sheet(run, 4) == Sheet(tiles=4, below=1)
     assert any("nothing of cup and 1 more reaches" in text for text in said)
+
+
+def test_classes_without_a_tile_are_named_and_no_tile_is_promised(run):
+    below, shown = list(range(5)), [SimpleNamespace(seeks=None)]
+    text = contact_sheet._headline(run, shown, below, 0.3)
+    assert text == "nothing of car, dog, cup, hat, owl reaches the threshold of 0.30"
+    many = ClassList(tuple(ClassSpec(f"c{n}", (f"c{n}",)) for n in range(9)))
+    text = contact_sheet._headline(replace(run, classes=many), shown, list(range(9)), 0.3)
+    assert text == "nothing of c0, c1, c2, c3, c4, c5 and 3 more reaches the threshold of 0.30"
 
 
 def test_a_class_has_a_threshold_of_its_own(run):

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from torch.nn import functional
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +31,25 @@ class Crop:
 class _Taps:
     """Along one axis, the two samples that each pixel lies between, and their weights."""
 
-    low: Tensor  # (n,) index of the sample before, rising
-    high: Tensor  # (n,) of the one after
-    before: Tensor  # (n,) weight of the sample before
-    after: Tensor  # (n,)
+    low: npt.NDArray[np.intp]  # (n,) the sample before, rising
+    high: npt.NDArray[np.intp]  # (n,) the one after
+    before: Floats  # (n,) weight of the sample before
+    after: Floats  # (n,)
 
     @classmethod
     def of(cls, samples: int, pixels: int) -> _Taps:
         """As torch.nn.functional.interpolate with align_corners=False has them, in float32."""
-        scale = torch.tensor(samples, dtype=torch.float32) / pixels
-        at = (scale * (torch.arange(pixels, dtype=torch.float32) + 0.5) - 0.5).clamp(min=0)
-        low = at.floor().long().clamp(max=samples - 1)
-        after = at - low
-        return cls(low, (low + 1).clamp(max=samples - 1), 1 - after, after)
+        scale = np.float32(samples) / np.float32(pixels)
+        at = scale * (np.arange(pixels, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
+        at = np.maximum(at, 0)
+        low = np.minimum(at.astype(np.intp), samples - 1)
+        after = at - low.astype(np.float32)
+        return cls(low, np.minimum(low + 1, samples - 1), 1 - after, after)
 
     def reached(self, first: int, last: int) -> slice:
         """The pixels that the samples from first to last, both among them, have a part in."""
-        start = np.searchsorted(self.high.numpy(), first)
-        stop = np.searchsorted(self.low.numpy(), last, side="right")
-        return slice(int(start), int(stop))
-
-    def part(self, pixels: slice, first: int) -> _Taps:
-        """Of some pixels, with samples counted from `first` on."""
-        return _Taps(
-            self.low[pixels] - first, self.high[pixels] - first,
-            self.before[pixels], self.after[pixels],
-        )  # fmt: skip
+        start = np.searchsorted(self.high, first)
+        return slice(int(start), int(np.searchsorted(self.low, last, side="right")))
 
 
 NOTHING = Crop(np.zeros((0, 0), bool), (0, 0), True)
@@ -66,17 +60,20 @@ def crops(logits_kss: Tensor, rows: Sequence[int], size_hw: tuple[int, int]) -> 
 
     What a device holds comes to main memory once for all of them, at the low resolution.
     """
-    some = logits_kss[rows[0] : rows[-1] + 1].float().cpu()
+    some = logits_kss[rows[0] : rows[-1] + 1].float().cpu().numpy()
     height, width = some.shape[1:]
     down, across = _Taps.of(height, size_hw[0]), _Taps.of(width, size_hw[1])
     above = some > 0
-    in_rows, in_columns = above.any(2).numpy(), above.any(1).numpy()
-    for logits, on_rows, on_columns in zip(some, in_rows, in_columns, strict=True):
+    for logits, filled, on_rows, on_columns in zip(
+        some, above, np.asarray(above.any(2)), np.asarray(above.any(1)), strict=True
+    ):
         ys, xs = np.flatnonzero(on_rows), np.flatnonzero(on_columns)
         if not len(ys):
             yield NOTHING
             continue
-        yield _crop(logits, (int(ys[0]), int(ys[-1])), (int(xs[0]), int(xs[-1])), down, across)
+        first, last = (int(ys[0]), int(xs[0])), (int(ys[-1]), int(xs[-1]))
+        own = filled[first[0] : last[0] + 1, first[1] : last[1] + 1]
+        yield _crop(logits, own, first, last, down, across)
 
 
 def is_simple(mask: npt.NDArray[np.bool_]) -> bool:
@@ -94,23 +91,28 @@ def is_simple(mask: npt.NDArray[np.bool_]) -> bool:
 
 
 def _crop(
-    logits: Tensor, ys: tuple[int, int], xs: tuple[int, int], down: _Taps, across: _Taps
+    logits: Floats,
+    own: npt.NDArray[np.bool_],
+    first: tuple[int, int],
+    last: tuple[int, int],
+    down: _Taps,
+    across: _Taps,
 ) -> Crop:
-    """Of logits (a, b) that are above 0 in rows and columns from the first to the last of these."""
-    tall, wide = down.reached(*ys), across.reached(*xs)
+    """Of logits (a, b) that are above 0 from the row and column `first` to `last`, `own` there."""
+    tall, wide = down.reached(first[0], last[0]), across.reached(first[1], last[1])
     if tall.stop <= tall.start or wide.stop <= wide.start:  # between the frame's pixels
         return NOTHING
-    top, left = int(down.low[tall.start]), int(across.low[wide.start])
-    bottom, right = int(down.high[tall.stop - 1]) + 1, int(across.high[wide.stop - 1]) + 1
-    part = logits[top:bottom, left:right]
-    column, row = across.part(wide, left), down.part(tall, top)
-    level = part[:, column.low] * column.before + part[:, column.high] * column.after
+    top, bottom = down.low[tall.start], down.high[tall.stop - 1] + 1
+    part = logits[top:bottom]
+    level = part[:, across.low[wide]] * across.before[wide]
+    level += part[:, across.high[wide]] * across.after[wide]
     # In place: fresh memory costs more than the arithmetic.
-    grown, other = level[row.low].mul_(row.before[:, None]), level[row.high]
-    grown.add_(other.mul_(row.after[:, None]))
+    grown, other = level[down.low[tall] - top], level[down.high[tall] - top]
+    grown *= down.before[tall, None]
+    other *= down.after[tall, None]
+    grown += other
     enlarged = logits.shape[0] <= len(down.low) and logits.shape[1] <= len(across.low)
-    own = (logits[ys[0] : ys[1] + 1, xs[0] : xs[1] + 1] > 0).numpy()
-    return Crop((grown > 0).numpy(), (wide.start, tall.start), enlarged and is_simple(own))
+    return Crop(grown > 0, (wide.start, tall.start), enlarged and is_simple(own))
 
 
 def upsample_masks(logits_kss: Tensor, size_hw: tuple[int, int]) -> Tensor:

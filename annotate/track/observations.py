@@ -170,9 +170,11 @@ def on_grid(logits_kss: Tensor, size_hw: tuple[int, int]) -> tuple[Bools, Floats
         return np.zeros((0, GRID * GRID), bool), np.zeros((0, 4))
 
     def grown(rows: Sequence[int]) -> Bools:
-        some = logits_kss[rows[0] : rows[-1] + 1, None].float()
-        up = functional.interpolate(some, (GRID, GRID), mode="bilinear")[:, 0]
-        return np.asarray((up > 0).cpu().numpy())
+        some = logits_kss[rows[0] : rows[-1] + 1]
+        if some.shape[1:] != (GRID, GRID):  # as those of full-size models are
+            some = functional.interpolate(some[:, None].float(), (GRID, GRID), mode="bilinear")
+            some = some[:, 0]
+        return np.asarray((some > 0).cpu().numpy())
 
     passes = MemoryLimit("masks to compare").slices(range(len(logits_kss)), grown, most=ROWS)
     masks = np.concatenate(list(passes))

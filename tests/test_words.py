@@ -84,6 +84,8 @@ HEAVY = ("torch", "transformers", "pandas", "scipy", "fiftyone", "huggingface_hu
         ["export", "run=nowhere"],
         ["export", "run=nowhere", "threshold=x"],
         ["evaluate", "run=nowhere", "truth=t.json", "folds=1"],
+        ["review", "run=nowhere"],
+        ["report", "run=nowhere"],
     ],
 )
 def test_a_slip_is_told_before_anything_heavy_is_imported(argv, tmp_path):

@@ -16,7 +16,6 @@ from annotate.data.splits import split_items
 from annotate.data.types import FrameRecord
 from annotate.decode.video import FOLDER_FPS
 from annotate.discover.files import numbered_images
-from annotate.errors import ConfigError
 from annotate.evaluate import uncertainty
 from annotate.evaluate.uncertainty_index import CERTAIN, UncertaintyIndex, strongest
 from annotate.record.run_folder import Run
@@ -26,16 +25,7 @@ from annotate.review.dataset import BATCH, Kind, ReviewDataset, image_sample, vi
 from annotate.review.documents import Document, Shown, frame_content, uncertainty_fields
 from annotate.review.places import KINDS, places
 from annotate.review.pull import pull
-
-
-def root_here(run: Run) -> Path:
-    """The folder of the pictures. Raises ConfigError when they are not on this machine."""
-    if isinstance(run.root, str):
-        raise ConfigError(
-            f"run={run.shown()}: its pictures are on {run.root}, and FiftyOne shows files of this "
-            "machine; annotate a mounted copy instead"
-        )
-    return run.root
+from annotate.review.root import root_here
 
 
 def build(run: Run, command: ReviewCommand) -> tuple[list[ReviewDataset], list[Decision]]:

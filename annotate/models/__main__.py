@@ -72,9 +72,10 @@ def _list(arguments: list[str]) -> int:
 
 
 def _every(role: str) -> Iterator[tuple[str, ...]]:
-    """Every config of a role that is no preset's, with what is known of it."""
+    """Every config of a role that the presets above do not show, with what is known of it."""
+    shown = PRESETS if role in ("ground", "segment") else ()
     yield (f"{role}=", "model", "licence", "parameters", "RAM on a CPU", "here")
-    for name in sorted(p.stem for p in (conf_dir() / role).glob("*.yaml") if p.stem not in PRESETS):
+    for name in sorted(p.stem for p in (conf_dir() / role).glob("*.yaml") if p.stem not in shown):
         known = facts(role, name)
         command = _compose([f"{role}={name}"])
         target, _ = _of_role(command, role)

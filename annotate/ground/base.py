@@ -8,7 +8,7 @@ it: docs/extending.md.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -74,6 +74,10 @@ class Grounder(ABC):
     def find_in(self, frames: Sequence[Frame], floor: float) -> list[Candidates]:
         """As `find`, by frames, for a grounder that must know which pictures they are."""
         return self.find([frame.image for frame in frames], floor)
+
+    def tiled(self, wrap: Callable[[Grounder], Grounder]) -> Grounder:
+        """Itself as it is shown pictures in tiles, which `wrap` does for one grounder."""
+        return wrap(self)
 
     def check(self) -> None:
         """Raise ConfigError for what this machine lacks and nobody can fetch, such as a key.

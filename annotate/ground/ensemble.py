@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,6 +45,11 @@ class Ensemble(Grounder):
     def parts(self) -> Sequence[Grounder]:
         """Its members."""
         return [part for member in self._members.values() for part in member.parts]
+
+    def tiled(self, wrap: Callable[[Grounder], Grounder]) -> Grounder:
+        """See Grounder: each member is."""
+        self._members = {name: member.tiled(wrap) for name, member in self._members.items()}
+        return self
 
     def check(self) -> None:
         """See Grounder."""

@@ -17,7 +17,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from annotate.config.settings import TileSettings
-from annotate.data.types import ClassList, Frame, Image
+from annotate.data.types import ClassList, Image
 from annotate.data.views import View, views
 from annotate.ground.base import Candidates, Grounder
 
@@ -45,12 +45,6 @@ class Tiled(Grounder):
         if len(self._views(images[0])) == 1:
             return self._grounder.find(images, floor)
         return [self._find_in(image, floor) for image in images]
-
-    def find_in(self, frames: Sequence[Frame], floor: float) -> list[Candidates]:
-        """See Grounder. What knows frames by name has nothing to gain from tiles."""
-        if type(self._grounder).find_in is not Grounder.find_in:
-            return self._grounder.find_in(frames, floor)
-        return super().find_in(frames, floor)
 
     @property
     def parts(self) -> Sequence[Grounder]:

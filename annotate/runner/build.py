@@ -55,7 +55,8 @@ def build_pipeline(
             f"({one_line(error)}); take smaller ones, such as models=fast, or another device"
         ) from error
     if settings.tile.size is not None:
-        grounder = Tiled(grounder, settings.tile, batch=batch_size(settings))
+        tile, batch = settings.tile, batch_size(settings)
+        grounder = grounder.tiled(lambda one: Tiled(one, tile, batch=batch))
     crowded = over(settings.runner.max_ram_gb)
     images, boxes, objects = (
         MemoryLimit(what, crowded=crowded) for what in ("images", "boxes", "objects")

@@ -12,7 +12,7 @@ from annotate.ground.fusion import fused
 from annotate.ground.select import select
 from annotate.record.asked import difference
 from tests.ground.detectors import RULES
-from tests.ground.making import CLASSES, found, loaded, overrides, picture
+from tests.ground.making import CLASSES, found, fresh, loaded, overrides, picture
 
 MASK = Rle("", (9, 9))
 
@@ -104,6 +104,19 @@ def test_an_ensemble_finds_what_its_members_find():
     assert together.scores.tolist() == apart[0].scores.tolist()
     assert set(together.agreements.tolist()) <= {0.5, 1.0}
     assert made.provenance["members"].keys() == {"tiny", "owlv2"}
+
+
+def test_each_member_is_shown_the_tiles_but_one_that_knows_pictures_by_name():
+    ensemble, boxes = fresh("ensemble"), fresh("boxes")
+    wrapped: list[Grounder] = []
+
+    def wrap(one: Grounder) -> Grounder:
+        wrapped.append(one)
+        return one
+
+    members = list(ensemble._members.values())
+    assert ensemble.tiled(wrap) is ensemble and wrapped == members
+    assert boxes.tiled(wrap) is boxes and wrapped == members
 
 
 @pytest.mark.parametrize(

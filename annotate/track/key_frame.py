@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from annotate.models.transfer import to_host
 from annotate.segment.base import Prediction
 from annotate.track import matching
 from annotate.track.backfill import Seeds
@@ -69,12 +70,12 @@ class KeyFrame:
             iou, found.ious[columns], carried.ious[rows], sure, live.rules, every=self.every
         )
         replaced |= found.are_given[columns]
-        logits = carried.said.logits.clone()
+        remembered = carried.said.logits.clone()
         for n, (track_id, row, column) in enumerate(zip(ids, rows, columns, strict=True)):
             live.hit(track_id, found, column)
-            better = found.logits[column] if replaced[n] else logits[row]
-            if live.memory.remembers:
-                logits[row] = better
+            better = found.logits[column] if replaced[n] else carried.logits[row]
+            if live.memory.remembers and replaced[n]:
+                remembered[row] = found.on_device[column]
             score = max(float(found.ious[column]), float(carried.ious[row]))
             self.result.sightings[track_id] = found.sighting(column, track_id, better, score)
         seen_side_by_side([live.alive[ids[n]] for n in np.flatnonzero(sure)])
@@ -82,7 +83,7 @@ class KeyFrame:
             matched=dict(zip(ids, columns, strict=True)),
             drifted={ids[n]: columns[n] for n in np.flatnonzero(drifted)},
             sure={ids[n] for n in np.flatnonzero(sure)},
-            said=replace(carried.said, logits=logits),
+            said=replace(carried.said, logits=remembered),
         )
 
     def _pair(self) -> tuple[list[int], list[int], Floats]:
@@ -202,11 +203,10 @@ class KeyFrame:
         if not anchored:
             return {}
         live, found, columns = self.live, self.found, list(anchored.values())
-        boxes, logits = found.boxes[columns], found.logits[columns]
+        boxes, logits = found.boxes[columns], found.on_device[columns]
         seeded = seed(live.memory, self.embedding, boxes, logits, live.rules.prompt)
+        (drawn,) = to_host(seeded.logits)
         for row, (track_id, column) in enumerate(anchored.items()):
             score = float(found.ious[column])
-            self.result.sightings[track_id] = found.sighting(
-                column, track_id, seeded.logits[row], score
-            )
+            self.result.sightings[track_id] = found.sighting(column, track_id, drawn[row], score)
         return live.anchor(self.embedding, list(anchored), seeded, afresh=self.every > 1)

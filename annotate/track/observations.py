@@ -18,6 +18,7 @@ from torch.nn import functional
 from annotate.data.geometry import mask_boxes
 from annotate.data.types import Detections, Origin, Rle
 from annotate.models.memory_limit import MemoryLimit
+from annotate.models.transfer import to_host
 from annotate.segment.base import Embedding, Prediction
 from annotate.segment.video import VideoSegmenter
 from annotate.track.matching import Objects
@@ -38,7 +39,8 @@ class Found:
     phrases: list[str]
     margins: Floats  # (n,) score above that of the best other class there
     boxes: Tensor  # (n, 4) xyxy px, the detector's
-    logits: Tensor  # (n, s, s)
+    logits: Tensor  # (n, s, s), in main memory
+    on_device: Tensor  # (n, s, s), the same where the models are
     ious: Floats  # (n,) the segmenter's estimate
     masks: Bools  # (n, GRID * GRID)
     mask_boxes: Floats  # (n, 4) xyxy px, of the masks
@@ -60,7 +62,7 @@ class Found:
 
         A mask that came with the detection is the track's as it is.
         """
-        box = self.boxes[row].cpu().numpy()
+        box = self.boxes[row].numpy()
         agreement = None if self.agreements is None else float(self.agreements[row])
         seen = Seen(int(self.class_ids[row]), box, float(self.margins[row]), agreement)
         return Sighting(track_id, logits, mask_score, "detected", seen, self.given[row])
@@ -71,7 +73,8 @@ class Carried:
     """Where memory draws k tracks in a frame."""
 
     ids: list[int]  # of the tracks
-    said: Prediction
+    said: Prediction  # where the models are
+    logits: Tensor  # (k, s, s), in main memory
     ious: Floats  # (k,) the model's estimate
     masks: Bools  # (k, GRID * GRID), empty where it takes the object for absent
     boxes: Floats  # (k, 4) xyxy px, of the masks
@@ -84,7 +87,7 @@ class Carried:
 
     def sighting(self, row: int, origin: Origin) -> Sighting:
         """A track as memory draws it."""
-        return Sighting(self.ids[row], self.said.logits[row], float(self.ious[row]), origin)
+        return Sighting(self.ids[row], self.logits[row], float(self.ious[row]), origin)
 
 
 def segment(
@@ -97,22 +100,30 @@ def segment(
     boxes = torch.from_numpy(detections.boxes_xyxy)
     given = detections.masks or (None,) * len(detections)
     if len(detections):
-        logits, ious = (made.clone() for made in memory.decode(embedding, boxes))
-        for row, mask in enumerate(given):
-            if mask is not None:
-                logits[row], ious[row] = as_logits(mask, logits), 1
+        on_device, estimates = memory.decode(embedding, boxes)
+        logits, ious = to_host(on_device, estimates)
+        if detections.masks is not None:
+            logits, ious = logits.clone(), ious.clone()
+            for row, mask in enumerate(given):
+                if mask is not None:
+                    logits[row], ious[row] = as_logits(mask, logits), 1
+            on_device = logits.to(on_device.device)
     else:
-        logits, ious = torch.zeros(0, 1, 1), torch.zeros(0)
+        logits = on_device = torch.zeros(0, 1, 1)
+        ious = torch.zeros(0)
     masks, edges = on_grid(logits, size_hw)
     rows = np.flatnonzero(masks.any(1))
+    if len(rows) < len(logits):
+        boxes, logits, ious, on_device = (t[rows] for t in (boxes, logits, ious, on_device))
     return Found(
         scores=detections.scores[rows],
         class_ids=detections.class_ids[rows],
         phrases=[detections.phrases[r] for r in rows],
         margins=detections.margins[rows],
-        boxes=boxes[rows],
-        logits=logits[rows],
-        ious=ious.cpu().numpy()[rows],
+        boxes=boxes,
+        logits=logits,
+        on_device=on_device,
+        ious=ious.numpy(),
         masks=masks[rows],
         mask_boxes=edges[rows],
         given=tuple(given[r] for r in rows),
@@ -138,9 +149,10 @@ def carry(
         said = memory.carry(embedding, bank, ids, time)
     else:
         said = Prediction(torch.zeros(0, 1, 1), torch.zeros(0), torch.zeros(0), torch.zeros(0, 1))
-    masks, boxes = on_grid(said.logits, embedding.size_hw)
-    masks &= (said.present > 0).cpu().numpy()[:, None]
-    return Carried(list(ids), said, said.ious.cpu().numpy(), masks, boxes)
+    logits, ious, present = to_host(said.logits, said.ious, said.present)
+    masks, boxes = on_grid(logits, embedding.size_hw)
+    masks &= (present > 0).numpy()[:, None]
+    return Carried(list(ids), said, logits, ious.numpy(), masks, boxes)
 
 
 def expected(ids: Sequence[int], masks: Bools, size_hw: tuple[int, int]) -> Carried:
@@ -149,13 +161,22 @@ def expected(ids: Sequence[int], masks: Bools, size_hw: tuple[int, int]) -> Carr
     nothing = Prediction(torch.zeros(k, 1, 1), torch.zeros(k), torch.zeros(k), torch.zeros(k, 1))
     boxes = mask_boxes(masks) * grid_px(size_hw)
     return Carried(
-        list(ids), nothing, np.zeros(k), masks.reshape(k, GRID * GRID), boxes, drawn=False
+        list(ids),
+        nothing,
+        nothing.logits,
+        np.zeros(k),
+        masks.reshape(k, GRID * GRID),
+        boxes,
+        drawn=False,
     )
 
 
 def of_rows(said: Prediction, rows: Iterable[int]) -> Prediction:
     """What is said of some of the objects."""
-    index = list(rows)
+    chosen = tuple(rows)
+    if chosen == tuple(range(len(said))):
+        return said
+    index = torch.tensor(chosen, dtype=torch.long, device=said.logits.device)
     return Prediction(
         said.logits[index], said.ious[index], said.present[index], said.pointers[index]
     )
@@ -164,7 +185,7 @@ def of_rows(said: Prediction, rows: Iterable[int]) -> Prediction:
 def on_grid(logits_kss: Tensor, size_hw: tuple[int, int]) -> tuple[Bools, Floats]:
     """Low-resolution logits to masks (k, GRID * GRID), and their boxes (k, 4) in frame pixels.
 
-    Raises MemoryError when one alone is too much.
+    Logits are in main memory. Raises MemoryError when one alone is too much.
     """
     if not len(logits_kss):
         return np.zeros((0, GRID * GRID), bool), np.zeros((0, 4))
@@ -174,7 +195,7 @@ def on_grid(logits_kss: Tensor, size_hw: tuple[int, int]) -> tuple[Bools, Floats
         if some.shape[1:] != (GRID, GRID):  # as those of full-size models are
             some = functional.interpolate(some[:, None].float(), (GRID, GRID), mode="bilinear")
             some = some[:, 0]
-        return np.asarray((some > 0).cpu().numpy())
+        return np.asarray((some > 0).numpy())
 
     passes = MemoryLimit("masks to compare").slices(range(len(logits_kss)), grown, most=ROWS)
     masks = np.concatenate(list(passes))

@@ -21,7 +21,7 @@ from annotate.segment.video import VideoSegmenter
 from annotate.track.tracks import Bools, Floats
 
 POINTS = 3  # per object
-ROWS = 64  # masks brought to the model's size at a time, 256 MB at 1024 px
+ROWS = 64  # masks brought to the model's size at a time, 256 MB of logits at 1024 px
 
 
 def seed(
@@ -38,7 +38,7 @@ def seed(
         return memory.seed_boxes(embedding, boxes_k4)
     if prompt == "mask":
         return memory.seed_masks(embedding, at_side(logits_kss, memory.side))
-    masks = at_side(logits_kss, memory.side, never_empty=True).numpy()
+    masks = at_side(logits_kss, memory.side, never_empty=True).cpu().numpy()
     points = torch.from_numpy(np.stack([inner_points(mask) for mask in masks]))
     labels = torch.ones(points.shape[:2], dtype=torch.int32)
     device = logits_kss.device
@@ -46,7 +46,7 @@ def seed(
 
 
 def at_side(logits_kss: Tensor, side: int, *, never_empty: bool = False) -> Tensor:
-    """Low-resolution logits (k, s, s) to bool masks (k, side, side) in main memory.
+    """Low-resolution logits (k, s, s) to bool masks (k, side, side), where these are.
 
     Between samples a mask of few pixels can vanish; with `never_empty` its likeliest pixel stays.
     """
@@ -57,7 +57,7 @@ def at_side(logits_kss: Tensor, side: int, *, never_empty: bool = False) -> Tens
         masks = up > 0
         if never_empty:
             masks |= up >= up.amax((1, 2), keepdim=True)
-        return masks.cpu()
+        return masks
 
     passes = MemoryLimit("masks to prompt with").slices(range(len(logits_kss)), grown, most=ROWS)
     return torch.cat(list(passes))

@@ -26,7 +26,7 @@ class Sighting:
     """One track in one frame."""
 
     track_id: int
-    logits: Tensor  # (s, s) low-resolution mask logits
+    logits: Tensor  # (s, s) low-resolution mask logits, in main memory
     mask_score: float  # the segmenter's estimate of the mask's IoU, 0..1
     origin: Origin
     seen: Seen | None = None  # what the detector found of it in this frame

@@ -11,6 +11,7 @@ nothing is known of the frames between them, and these are not handed out.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, islice, pairwise
 from typing import Any
 
@@ -134,6 +135,9 @@ class VideoTracker:
         self._live.alive = {i: self._live.born[i] for i in state["alive"]}
         self._live.weak = {i: self._live.born[i] for i in state.get("weak", ())}
         self._live.births = state.get("births", len(self._live.born))
+        for _, _, sightings in state["held"]:
+            for track_id, seen in sightings.items():
+                sightings[track_id] = replace(seen, logits=seen.logits.cpu())
         self._held = [
             TrackedFrame(next(frames), key, sightings) for _, key, sightings in state["held"]
         ]

@@ -172,8 +172,37 @@ def test_memory_holds_what_attention_reaches_and_no_more(tiny_sam, clip):
         encoded = memory.encode(embedding, carried.logits, carried.present, prompted=False)
         bank.remember(t, [0, 1], encoded, carried.pointers)
         bank.anchor(0, t, encoded[0], carried.pointers[0])
-    assert [m.time for m in bank.moments] == list(range(25, 40))
-    assert sum(m.features is not None for m in bank.moments) == 6
-    assert [a.time for a in bank.anchors[0]] == [0, 39]
-    bank.forget(1)
-    assert 1 not in bank.anchors and all(1 not in m.rows for m in bank.moments)
+    assert bank.times(0) == ([0, 39], list(range(25, 40)))
+    assert bank.times(1) == ([0], list(range(25, 40)))
+    (first,), (second,) = ([*bank.recall([i], 40)] for i in (0, 1))
+    assert first.ages == (0, 0, *second.ages[1:]) and sorted(second.ages) == list(range(7))
+    assert second.pointers.shape[1] == 16 and second.known is None
+    bank.forget(0)
+    assert bank.ids == [1]
+    (left,) = bank.recall([1], 40)
+    assert left.ages == second.ages
+    torch.testing.assert_close(left.tokens, second.tokens)
+
+
+def test_objects_with_equal_memories_share_a_pass_and_others_are_padded(tiny_sam):
+    """At most four passes, in which nothing is padded but in the last."""
+    memory = Sam2Memory(tiny_sam)
+    bank = memory.bank(max_anchors=1)
+    rng = torch.Generator().manual_seed(0)
+    features, pointers = torch.rand(12, 2, 4, 4, generator=rng), torch.rand(12, 8, generator=rng)
+    for i in range(12):  # ages 0, 0, 1, 1, ... 5, 5
+        bank.anchor(i, 5 - i // 2, features[i], pointers[i])
+    for t in range(1, 6):
+        older = [i for i in range(12) if 5 - i // 2 < t]
+        bank.remember(t, older, features[older] + t, pointers[older] + t)
+    held = list(bank.recall([*range(12)], 6))
+    assert len(held) == 4 and sorted(p for some in held for p in some.places) == [*range(12)]
+    assert [some.known is None for some in held] == [len(some.places) == 2 for some in held]
+    for some in held:
+        for row, i in enumerate(some.places):
+            real = np.ones(len(some.ages), bool) if some.known is None else some.known[0][row]
+            ages = np.array(some.ages)
+            assert sorted(ages[real].tolist()) == list(range(i // 2 + 1))
+            for age, tokens in zip(ages[real], some.tokens[row][torch.from_numpy(real)], strict=True):
+                expected = features[i] + (6 - age if age else 0)
+                torch.testing.assert_close(tokens, expected.flatten(1).T)

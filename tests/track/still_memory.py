@@ -68,10 +68,10 @@ class StillMemory:
         return self.banks[-1]
 
     def state(self, bank: MemoryBank) -> dict:
-        return {"anchors": bank.anchors, "moments": bank.moments}
+        return bank.state()
 
     def restore(self, bank: MemoryBank, state: dict) -> None:
-        bank.anchors, bank.moments = state["anchors"], state["moments"]
+        bank.restore(state)
 
     def embed(self, image: np.ndarray) -> Embedding:
         self.embedded += 1
@@ -85,24 +85,21 @@ class StillMemory:
     def carry(self, embedding: Embedding, bank: MemoryBank, ids, time: int) -> Prediction:
         moved = self._moved.get(time, {})
         return self._said(
-            [drawing(moved[i]) if i in moved else self._newest(bank, i) for i in ids],
+            [drawing(moved[i]) if i in moved else self._newest(bank, i, time) for i in ids],
             self._of_memory,
         )
 
     def encode(self, embedding: Embedding, logits, present, *, prompted: bool) -> torch.Tensor:
-        return logits.clone()
+        return logits[:, None].clone()
 
     def seed_masks(self, embedding: Embedding, masks: torch.Tensor) -> Prediction:
         return self._said([torch.where(mask, 5.0, -5.0) for mask in masks], self._of_detections)
 
-    def _newest(self, bank: MemoryBank, object_id: int) -> torch.Tensor:
-        kept = [(anchor.time, anchor.features) for anchor in bank.anchors.get(object_id, [])]
-        kept += [
-            (moment.time, moment.features[moment.rows[object_id]])
-            for moment in bank.moments
-            if object_id in moment.rows and moment.features is not None
-        ]
-        return max(kept, key=lambda known: known[0])[1]
+    def _newest(self, bank: MemoryBank, object_id: int, time: int) -> torch.Tensor:
+        (held,) = bank.recall([object_id], time)
+        anchors = held.ages.count(0)
+        ago = [*held.distances[0, :anchors].tolist(), *held.ages[anchors:]]
+        return held.tokens[0, min(range(len(ago)), key=ago.__getitem__)].view(SIDE, SIDE)
 
     @staticmethod
     def _said(logits, iou: float) -> Prediction:

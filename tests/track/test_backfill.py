@@ -29,7 +29,7 @@ def held(*boxes: dict[int, tuple[int, int, int, int]]) -> list[TrackedFrame]:
 def seeds(*, born=False, returned=False) -> Seeds:
     """Of track 1, seen HERE."""
     one, nobody = {1}, set()
-    memories = {1: (drawing(HERE), torch.zeros(4))}
+    memories = {1: (drawing(HERE)[None], torch.zeros(4))}
     return Seeds(memories, one if born else nobody, one if returned else nobody)
 
 

@@ -38,7 +38,7 @@ def test_what_is_held_does_not_grow_with_the_stream():
     seen = defaultdict(set)
     for handed in records:
         most = max(most, len(live.born))
-        assert len(live.bank.anchors) <= 4 and len(live.bank.moments) <= 16
+        assert len(live.bank.ids) <= 4
         for found in handed.instances:
             seen[found.track_id].add((found.class_id, found.box_xyxy))
         parked = [i for i in handed.instances if i.box_xyxy == PARKED]

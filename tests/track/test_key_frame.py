@@ -21,8 +21,7 @@ def test_of_one_that_returns_the_frames_before_are_forgotten():
     here, near = detections((HERE, 0.6, 0)), detections((NEAR, 0.6, 0))
     follow(memory, [here] * 3 + [detections()] * 4 + [near] * 2)
     bank = memory.banks[0]
-    assert [anchor.time for anchor in bank.anchors[1]] == [0, 7]
-    assert [moment.time for moment in bank.moments if 1 in moment.rows] == [8]
+    assert bank.times(1) == ([0, 7], [8])
 
 
 @pytest.mark.parametrize(("of_memory", "mask"), [(0.95, HERE), (0.8, NEAR)])
@@ -37,7 +36,8 @@ def test_a_detection_that_confirms_gives_its_mask_where_that_is_better(of_memory
 def test_memory_that_drifted_is_anchored_anew():
     memory = StillMemory(of_memory=0.95)
     follow(memory, [detections((HERE, 0.6, 0)), detections((NEAR, 0.6, 0))])
-    assert [anchor.time for anchor in memory.banks[0].anchors[1]] == [0, 1]
+    anchored, _ = memory.banks[0].times(1)
+    assert anchored == [0, 1]
 
 
 def test_one_out_of_sight_is_hidden_and_not_merged_with_whom_it_was_seen_beside():
@@ -100,8 +100,8 @@ def test_sparse_key_frames_start_memory_afresh(every, remembered):
     memory = StillMemory()
     follow(memory, [detections((HERE, 0.6, 0))] * (8 // every + 1), every=every)
     bank = memory.banks[0]
-    times = {m.time for m in bank.moments if 1 in m.rows} | {a.time for a in bank.anchors[1]}
-    assert sorted(times) == remembered
+    anchored, others = bank.times(1)
+    assert sorted({*anchored, *others}) == remembered
 
 
 def test_one_missed_by_the_detector_is_in_sight_where_memory_draws_it():

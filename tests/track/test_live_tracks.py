@@ -50,7 +50,7 @@ def test_one_unseen_for_too_long_ends_and_is_forgotten(unseen, lives):
     tracks = live(memory)
     tracks.time = unseen + 1
     assert tracks.carry(memory.embed(PICTURE), PICTURE.shape[:2]).ids == [1] * lives
-    assert (1 in tracks.alive) == (1 in tracks.bank.anchors) == lives
+    assert (1 in tracks.alive) == (1 in tracks.bank.ids) == lives
 
 
 def test_the_lost_are_not_carried_but_waited_for():
@@ -59,13 +59,13 @@ def test_the_lost_are_not_carried_but_waited_for():
     tracks.alive[1].lost = True
     tracks.time = 1
     assert tracks.carry(memory.embed(PICTURE), PICTURE.shape[:2]).ids == [2]
-    assert 1 in tracks.bank.anchors
+    assert 1 in tracks.bank.ids
 
 
 def test_a_scene_ends_all():
     tracks = live(StillMemory(), tracks=3)
     tracks.end_all()
-    assert not tracks.alive and not tracks.bank.anchors and len(tracks.born) == 3
+    assert not tracks.alive and not tracks.bank.ids and len(tracks.born) == 3
 
 
 def test_those_anchored_afresh_are_remembered_by_that_frame_alone():
@@ -75,4 +75,4 @@ def test_those_anchored_afresh_are_remembered_by_that_frame_alone():
     for time, afresh, anchors in ((1, False, [0, 1]), (2, True, [2])):
         tracks.time = time
         tracks.anchor(embedding, [1], seeded, afresh=afresh)
-        assert [anchor.time for anchor in tracks.bank.anchors[1]] == anchors
+        assert tracks.bank.times(1) == (anchors, [])

@@ -93,6 +93,8 @@ def test_boxes_reach_the_model_as_sam2s_own_predictor_gives_them(tiny_sam):
     transforms = SAM2Transforms(resolution=side, mask_threshold=0.0)
     boxes = torch.tensor([[10.0, 20.0, 110.0, 95.0], [0.0, 0.0, 200.0, 150.0]])
     theirs = transforms.transform_boxes(boxes, normalize=True, orig_hw=(150, 200))
-    corners, labels = box_corners(boxes, tiny_sam.embed(np.zeros((150, 200, 3), np.uint8)), side)
+    corners = box_corners(boxes, tiny_sam.embed(np.zeros((150, 200, 3), np.uint8)), side)
     torch.testing.assert_close(corners, theirs.reshape(-1, 2, 2))
-    assert labels.tolist() == [[2, 3]] * 2
+    labels = torch.tensor([[2, 3]] * 2)
+    encoded, _ = tiny_sam.model.sam_prompt_encoder((corners, labels), boxes=None, masks=None)
+    torch.testing.assert_close(tiny_sam.heads.boxes(corners), encoded, rtol=0, atol=0)

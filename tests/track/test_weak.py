@@ -112,7 +112,7 @@ def test_memory_follows_no_weak_track():
     said = [detections((HERE, SURE, 0), (THERE, WEAK, 0))] * 5
     assert seen(settled(said, memory=memory)) == [{1: 0.6, 2: 0.2}] * 5
     assert followed == [[1]] * 4
-    assert memory.banks[0].anchors.keys() == {1}
+    assert memory.banks[0].ids == [1]
 
 
 def test_false_alarms_of_a_long_video_are_forgotten():

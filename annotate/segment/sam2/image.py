@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from annotate.data.types import Image
 from annotate.models import precision
+from annotate.segment.sam2.heads import Heads
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -36,6 +37,7 @@ class Sam2Image:
     def __init__(self, model: Any, *, device: torch.device) -> None:
         self.device = device
         self.model = model.to(device).eval()
+        self.heads = Heads(self.model)
         self._mean = torch.tensor(_MEAN, device=device).view(3, 1, 1)
         self._std = torch.tensor(_STD, device=device).view(3, 1, 1)
 
@@ -55,34 +57,23 @@ class Sam2Image:
     @torch.inference_mode()
     def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (k >= 1, 4) xyxy px to mask logits (k, 4s, 4s) and IoU estimates (k,)."""
-        points, labels = box_corners(boxes_k4.to(self.device), embedding, self.model.image_size)
+        corners = box_corners(boxes_k4, embedding, self.model.image_size).to(self.device)
         features = embedding.features.float()
         if self.model.directly_add_no_mem_embed:
             features = features + self.model.no_mem_embed.view(1, -1, 1, 1)
-        # Not under autocast: of a mask, the decoder decides.
-        sparse, dense = self.model.sam_prompt_encoder(
-            points=(points, labels), boxes=None, masks=None
-        )
-        logits, ious, _, _ = self.model.sam_mask_decoder(
-            image_embeddings=features,
-            image_pe=self.model.sam_prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=False,
-            repeat_image=True,
-            high_res_features=[level.float() for level in embedding.high_res],
+        said = self.heads.decode(
+            features, embedding.high_res, self.heads.boxes(corners), multimask=False
         )
         # The bound of sam2's own predictor, which keeps later interpolation tame.
-        return logits[:, 0].float().clamp(-32, 32), ious[:, 0].float()
+        return said.logits[:, 0].float().clamp(-32, 32), said.ious[:, 0].float()
 
     def autocast(self) -> torch.autocast:
         """Half precision where it pays, for all but the heads."""
         return precision.autocast(self.device)
 
 
-def box_corners(boxes_k4: Tensor, embedding: Embedding, side: int) -> tuple[Tensor, Tensor]:
-    """Boxes (k, 4) xyxy px as SAM's corner points (k, 2, 2) in model pixels, with their labels."""
+def box_corners(boxes_k4: Tensor, embedding: Embedding, side: int) -> Tensor:
+    """Boxes (k, 4) xyxy px as SAM's corner points (k, 2, 2) in model pixels."""
     h, w = embedding.size_hw
-    corners = boxes_k4.view(-1, 2, 2) / torch.tensor([w, h], device=boxes_k4.device) * side
-    labels = torch.tensor([[2, 3]], dtype=torch.int32, device=boxes_k4.device)
-    return corners, labels.expand(len(corners), -1)
+    scale = boxes_k4.new_tensor([side / w, side / h])
+    return boxes_k4.view(-1, 2, 2) * scale

@@ -1,18 +1,13 @@
 """SAM 2's memory for videos (arXiv 2408.00714, section 4), all objects of a frame in one pass.
 
 The weights and the mathematics are sam2's; what differs from its SAM2VideoPredictor is the
-book-keeping. Frames come one at a time, objects join and leave at any frame, and only what
-attention can still reach is kept: per object its anchors (frames where it was prompted), the
-`num_maskmem - 1` newest mask memories and the `max_obj_ptrs_in_encoder - 1` newest pointers.
-Objects that joined at different times have memories of different length; they share a pass by
-padding to the longest and masking the padding out of the attention.
+book-keeping. Frames come one at a time, objects join and leave at any frame, and what is kept of
+them is `annotate.segment.sam2.bank`. Objects with equal memories share a pass of attention.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from annotate.segment.base import Prediction
+from annotate.segment.sam2.bank import MemoryBank, Remembered, indices
 from annotate.segment.sam2.image import Embedding, Sam2Image, box_corners
 
 # Bytes of memory tokens attended at a time on a CPU: beyond, attention waits for main memory. At
@@ -27,72 +23,15 @@ from annotate.segment.sam2.image import Embedding, Sam2Image, box_corners
 CPU_CACHE = 8 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class _Anchor:
-    """The memory of a frame where the object was prompted."""
-
-    time: int
-    features: Tensor  # (m, s, s)
-    pointer: Tensor  # (c,)
-
-
-@dataclass(slots=True)
-class _Moment:
-    """The memory of one past frame, for the objects that were not prompted in it."""
-
-    time: int
-    rows: dict[int, int]  # object id -> row
-    features: Tensor | None  # (k, m, s, s); None when too old for mask memory
-    pointers: Tensor  # (k, c)
-
-
-class MemoryBank:
-    """What is remembered of each object of one video. Ids are the caller's; time only grows."""
-
-    def __init__(self, model: Any, *, max_anchors: int) -> None:
-        self._max_anchors = max_anchors
-        self._mask_frames = model.num_maskmem - 1
-        self._pointer_frames = model.max_obj_ptrs_in_encoder - 1
-        self.anchors: dict[int, list[_Anchor]] = {}
-        self.moments: deque[_Moment] = deque()
-
-    def anchor(self, object_id: int, time: int, features: Tensor, pointer: Tensor) -> None:
-        """Remember a prompted frame: the first one for good, and the newest ones."""
-        kept = [a for a in self.anchors.get(object_id, []) if a.time != time]
-        kept.append(_Anchor(time, features, pointer))
-        if len(kept) > self._max_anchors:
-            del kept[1 if self._max_anchors > 1 else 0]
-        self.anchors[object_id] = kept
-
-    def remember(self, time: int, ids: Sequence[int], features: Tensor, pointers: Tensor) -> None:
-        """Remember a frame for objects that were not prompted in it, and forget what is too old."""
-        self.moments.append(_Moment(time, {o: i for i, o in enumerate(ids)}, features, pointers))
-        while self.moments[0].time <= time - self._pointer_frames:
-            self.moments.popleft()
-        for moment in self.moments:
-            if moment.time <= time - self._mask_frames:
-                moment.features = None
-
-    def forget(self, object_id: int) -> None:
-        """Drop an object that will not be asked for again."""
-        self.anchors.pop(object_id, None)
-        for moment in self.moments:
-            moment.rows.pop(object_id, None)
-
-    def forget_moments(self, object_id: int) -> None:
-        """Drop all but the anchors: after a long absence the recent frames mislead."""
-        for moment in self.moments:
-            moment.rows.pop(object_id, None)
-
-
 class Sam2Memory:
     """Seeds objects, carries them to the next frame, and remembers them in a MemoryBank."""
 
-    state_classes = (_Anchor, _Moment)
+    state_classes: tuple[type, ...] = ()
 
     def __init__(self, image: Sam2Image) -> None:
         self.image = image
         self.model = image.model
+        self._heads = image.heads
         self._memory_position: Tensor | None = None  # (m, s, s), the same for every memory
 
     @property
@@ -111,15 +50,11 @@ class Sam2Memory:
 
     def state(self, bank: MemoryBank) -> dict[str, Any]:
         """A bank, and what its memories need to be read, as plain values."""
-        return {
-            "anchors": bank.anchors,
-            "moments": bank.moments,
-            "position": self._memory_position,
-        }
+        return {"bank": bank.state(), "position": self._memory_position}
 
     def restore(self, bank: MemoryBank, state: dict[str, Any]) -> None:
         """Fill a bank with what `state` gave."""
-        bank.anchors, bank.moments = state["anchors"], state["moments"]
+        bank.restore(state["bank"])
         self._memory_position = state["position"]
 
     @torch.inference_mode()
@@ -132,19 +67,29 @@ class Sam2Memory:
                 masks, (side, side), mode="bilinear", align_corners=False, antialias=True
             )
         masks = (masks >= 0.5).float()
+        # As SAM2Base._use_mask_as_output: a prompted mask is the answer, and hard.
+        logits = functional.interpolate(
+            masks * 20 - 10, (side // 4, side // 4), mode="bilinear", antialias=True
+        )[:, 0]
+        there = masks.flatten(1).amax(1, keepdim=True)
         k = len(masks)
-        _, _, ious, low_res, _, pointers, present = self.model._use_mask_as_output(
-            embedding.features.float().expand(k, -1, -1, -1), self._high_res(embedding, k), masks
-        )
-        return Prediction(low_res[:, 0].float(), ious[:, 0].float(), present[:, 0], pointers)
+        if self.model.use_obj_ptrs_in_encoder:
+            _, _, pointers, _ = self._heads.track(
+                embedding.features,
+                embedding.high_res,
+                self._heads.no_prompt(k),
+                masks=self.model.mask_downsample(masks),
+            )
+        else:
+            pointers = masks.new_zeros(k, self.model.hidden_dim)
+        pointers = self._heads.with_absence(pointers, there)
+        return Prediction(logits, masks.new_ones(k), there[:, 0] * 20 - 10, pointers)
 
     @torch.inference_mode()
     def seed_boxes(self, embedding: Embedding, boxes_k4: Tensor) -> Prediction:
         """Objects given as boxes (k, 4) xyxy px."""
-        return self.seed_points(
-            embedding,
-            *box_corners(boxes_k4.to(self.image.device), embedding, self.model.image_size),
-        )
+        corners = box_corners(boxes_k4, embedding, self.side).to(self.image.device)
+        return self._seed(embedding, self._heads.boxes(corners), points=2)
 
     @torch.inference_mode()
     def seed_points(
@@ -154,10 +99,12 @@ class Sam2Memory:
 
         SAM's prompt encoder takes the centre of the pixel that a point names, so it adds 0.5.
         """
-        k = len(points_kp2)
+        prompts = self._heads.points(points_kp2, labels_kp)
+        return self._seed(embedding, prompts, points=points_kp2.shape[1])
+
+    def _seed(self, embedding: Embedding, prompts_knc: Tensor, *, points: int) -> Prediction:
         features = embedding.features + self.model.no_mem_embed.view(1, -1, 1, 1)
-        prompt = {"point_coords": points_kp2, "point_labels": labels_kp}
-        return self._heads(features.expand(k, -1, -1, -1), embedding, prompt, first=True)
+        return self._said(features, embedding, prompts_knc, self._multimask(True, points))
 
     @torch.inference_mode()
     def carry(
@@ -165,7 +112,26 @@ class Sam2Memory:
     ) -> Prediction:
         """Find the objects `ids` of the bank in the frame at `time`, in one pass."""
         features = self._recall(embedding, bank, ids, time)
-        return self._heads(features, embedding, None, first=False)
+        nothing = self._heads.no_prompt(len(ids))
+        return self._said(features, embedding, nothing, self._multimask(False, 0))
+
+    def _multimask(self, first: bool, points: int) -> bool:
+        """Whether the best of several masks is taken, as SAM2Base._use_multimask has it."""
+        model = self.model
+        return bool(
+            model.multimask_output_in_sam
+            and (first or model.multimask_output_for_tracking)
+            and model.multimask_min_pt_num <= points <= model.multimask_max_pt_num
+        )
+
+    def _said(
+        self, features: Tensor, embedding: Embedding, prompts_knc: Tensor, multimask: bool
+    ) -> Prediction:
+        """Not under autocast: of a mask, and of whether there is one, the heads decide."""
+        logits, ious, pointers, present = self._heads.track(
+            features, embedding.high_res, prompts_knc, multimask=multimask
+        )
+        return Prediction(logits, ious, present, pointers)
 
     @torch.inference_mode()
     def encode(
@@ -193,124 +159,89 @@ class Sam2Memory:
         remembered: Tensor = features
         return remembered
 
-    def _heads(
-        self,
-        features: Tensor,
-        embedding: Embedding,
-        prompt: dict[str, Tensor] | None,
-        *,
-        first: bool,
-    ) -> Prediction:
-        """Not under autocast: of a mask, and of whether there is one, the heads decide."""
-        k = len(features)
-        _, _, ious, low_res, _, pointers, present = self.model._forward_sam_heads(
-            backbone_features=features.float(),
-            point_inputs=prompt,
-            high_res_features=self._high_res(embedding, k),
-            multimask_output=self.model._use_multimask(first, prompt),
-        )
-        return Prediction(low_res[:, 0].float(), ious.float().amax(1), present[:, 0], pointers)
-
-    @staticmethod
-    def _high_res(embedding: Embedding, k: int) -> list[Tensor]:
-        return [level.float().expand(k, -1, -1, -1) for level in embedding.high_res]
-
     def _recall(
         self, embedding: Embedding, bank: MemoryBank, ids: Sequence[int], time: int
     ) -> Tensor:
         """The frame's features (k, c, s, s), conditioned on what the bank holds of each object."""
-        memory, position, known, pointer_tokens = self._gather(bank, ids, time)
         tokens = embedding.features.flatten(2).transpose(1, 2)  # (1, n, c)
         place = embedding.position.flatten(2).transpose(1, 2)
         attention = self.model.memory_attention
         first, *others = attention.layers
+        groups, places = [], []
         with self.image.autocast():
             out = tokens + 0.1 * place if attention.pos_enc_at_input else tokens
             # Every object sees the same frame, so the first self-attention is shared: there is
             # one row until the objects' memories set them apart.
             shared = first._forward_sa(out, place)
-            groups = []
-            for rows in self._in_cache(len(ids), memory):
-                # A mask forces a slower kernel; without padding there is nothing to mask.
-                real = known[rows]
-                mask = None if bool(real.all()) else real[:, None, None, :]
-                told = (memory[rows], position[rows], place, pointer_tokens, mask)
-                out = _told(first, shared.expand(len(real), -1, -1), *told)
-                for layer in others:
-                    out = _told(layer, layer._forward_sa(out, place), *told)
-                groups.append(attention.norm(out))
-        whole = torch.cat(groups).transpose(1, 2)
-        conditioned: Tensor = whole.reshape(len(ids), -1, *embedding.features.shape[-2:])
-        return conditioned
+            for held in bank.recall(ids, time):
+                places += held.places
+                memory, position = self._tokens(held)
+                pointers = memory.shape[1] - held.tokens.shape[1] * held.tokens.shape[2]
+                mask = self._mask(held, pointers)
+                for rows in self._in_cache(memory):
+                    some = memory[rows]
+                    told = (some, some + position[rows], place, pointers)
+                    real = None if mask is None else mask[rows]
+                    out = _told(first, shared.expand(len(some), -1, -1), *told, real)
+                    for layer in others:
+                        out = _told(layer, layer._forward_sa(out, place), *told, real)
+                    groups.append(attention.norm(out))
+        whole = torch.cat(groups) if len(groups) > 1 else groups[0]
+        if places != sorted(places):
+            order = sorted(range(len(places)), key=places.__getitem__)
+            whole = whole.index_select(0, indices(tuple(order), whole.device))
+        conditioned = whole.transpose(1, 2)
+        return conditioned.reshape(len(ids), -1, *embedding.features.shape[-2:])
 
-    def _in_cache(self, objects: int, memory: Tensor) -> Iterator[slice]:
+    def _in_cache(self, memory: Tensor) -> Iterator[slice]:
         """Rows to attend at a time: all of them on a GPU, what a CPU's cache can hold there."""
-        at_once = objects
+        at_once = objects = len(memory)
         if self.image.device.type == "cpu":
             per_object = memory[0].numel() * memory.element_size()
             at_once = max(1, CPU_CACHE // per_object)
         for start in range(0, objects, at_once):
             yield slice(start, start + at_once)
 
-    def _gather(
-        self, bank: MemoryBank, ids: Sequence[int], time: int
-    ) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Memory tokens (k, n, m), their positions, which are real, and how many are pointers."""
-        model = self.model
+    def _tokens(self, held: Remembered) -> tuple[Tensor, Tensor]:
+        """Memories as tokens (g, n, m), pointers last, and their positions (g, n, m)."""
         assert self._memory_position is not None
-        k, s = len(ids), self._memory_position.shape[-1]
-        slots: list[tuple[Tensor, Tensor, int]] = []  # features (k, m, s, s), known (k,), t_pos
-        pointers: list[tuple[Tensor, Tensor, Tensor]] = []  # (k, c), known (k,), distance (k,)
-        for slot in range(max(len(bank.anchors[o]) for o in ids)):
-            held = [a[slot] if slot < len(a := bank.anchors[o]) else None for o in ids]
-            some = next(a for a in held if a is not None)
-            known = torch.tensor([a is not None for a in held], device=self.image.device)
-            stack = torch.stack([(a or some).features for a in held])
-            slots.append((stack, known, 0))
-            distance = torch.tensor([float(time - (a or some).time) for a in held])
-            pointers.append((torch.stack([(a or some).pointer for a in held]), known, distance))
-        for moment in bank.moments:
-            ago = time - moment.time
-            rows = [moment.rows.get(o, -1) for o in ids]
-            if max(rows) < 0:
-                continue
-            index = torch.tensor(rows, device=self.image.device)
-            known, index = index >= 0, index.clamp(min=0)
-            if moment.features is not None and ago < model.num_maskmem:
-                slots.append((moment.features[index], known, model.num_maskmem - ago))
-            if ago < model.max_obj_ptrs_in_encoder:
-                distance = torch.full((k,), float(ago))
-                pointers.append((moment.pointers[index], known, distance))
-        spatial = [features.flatten(2).transpose(1, 2) for features, _, _ in slots]
+        model = self.model
         base = self._memory_position.flatten(1).T  # (s*s, m)
         times = model.maskmem_tpos_enc.view(model.num_maskmem, -1)
-        # sam2 counts time backwards: index num_maskmem - 1 - t_pos, anchors have t_pos 0.
-        places = [base + times[model.num_maskmem - t_pos - 1] for _, _, t_pos in slots]
-        known_tokens = [known[:, None].expand(k, s * s) for _, known, _ in slots]
-        pointer_tokens, pointer_places = self._pointer_tokens(pointers)
-        split = pointer_tokens.shape[1] // len(pointers)
-        known_tokens += [known[:, None].expand(k, split) for _, known, _ in pointers]
-        memory = torch.cat([*spatial, pointer_tokens.to(spatial[0].dtype)], 1)
-        position = torch.cat([torch.cat(places)[None].expand(k, -1, -1), pointer_places], 1)
-        return memory, position, torch.cat(known_tokens, 1), pointer_tokens.shape[1]
+        # Time is counted backwards, and what was prompted stands behind all of it.
+        which = tuple(age - 1 if age else model.num_maskmem - 1 for age in held.ages)
+        places = times.index_select(0, indices(which, times.device))[:, None] + base
+        pointers, pointer_places = self._pointer_tokens(held.pointers, held.distances)
+        spatial = held.tokens.flatten(1, 2)
+        tokens = torch.cat([spatial, pointers.to(spatial.dtype)], 1)
+        alike = places.flatten(0, 1).expand(len(tokens), -1, -1)
+        return tokens, torch.cat([alike, pointer_places], 1)
 
-    def _pointer_tokens(
-        self, pointers: Sequence[tuple[Tensor, Tensor, Tensor]]
-    ) -> tuple[Tensor, Tensor]:
-        """Pointers as memory tokens (k, p * c/m, m) and the encoding of how long ago they were."""
+    def _mask(self, held: Remembered, pointer_tokens: int) -> Tensor | None:
+        """Which tokens are real (g, 1, 1, n); None where all are."""
+        if held.known is None:
+            return None
+        masks, pointers = (torch.from_numpy(known) for known in held.known)
+        per_mask, per_pointer = held.tokens.shape[2], pointer_tokens // pointers.shape[1]
+        real = [
+            masks.repeat_interleave(per_mask, dim=1),
+            pointers.repeat_interleave(per_pointer, dim=1),
+        ]
+        return torch.cat(real, 1)[:, None, None].to(self.image.device)
+
+    def _pointer_tokens(self, pointers: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
+        """Pointers (g, p, c) as memory tokens (g, p * c/m, m), and how long ago they were."""
         from sam2.modeling.sam2_utils import get_1d_sine_pe
 
         model = self.model
-        values = torch.stack([p for p, _, _ in pointers], 1)  # (k, p, c)
-        k, p, c = values.shape
+        g, p, c = pointers.shape
         m = model.mem_dim
-        tokens = values.reshape(k, p * (c // m), m)
+        tokens = pointers.reshape(g, p * (c // m), m)
         if not model.add_tpos_enc_to_obj_ptrs:
             return tokens, torch.zeros_like(tokens)
-        distance = torch.stack([d for _, _, d in pointers], 1).to(values.device)  # (k, p)
         width = c if model.proj_tpos_enc_in_obj_ptrs else m
-        ago = distance.flatten() / (model.max_obj_ptrs_in_encoder - 1)
-        places = model.obj_ptr_tpos_proj(get_1d_sine_pe(ago, dim=width)).view(k, p, m)
+        ago = distances.flatten() / (model.max_obj_ptrs_in_encoder - 1)
+        places = model.obj_ptr_tpos_proj(get_1d_sine_pe(ago, dim=width)).view(g, p, m)
         return tokens, places.repeat_interleave(c // m, dim=1)
 
 
@@ -318,18 +249,21 @@ def _told(
     layer: Any,
     out: Tensor,
     memory: Tensor,
-    position: Tensor,
+    placed: Tensor,
     place: Tensor,
     pointer_tokens: int,
     mask: Tensor | None,
 ) -> Tensor:
-    """The rest of a layer after its self-attention, as in sam2's but with a mask of the keys."""
+    """The rest of a layer after its self-attention, as in sam2's but with a mask of the keys.
+
+    `placed` is the memory with its positions.
+    """
     from sam2.modeling.position_encoding import apply_rotary_enc
 
     attention = layer.cross_attn_image
     query = layer.norm2(out)
     q = attention.q_proj(query + place if layer.pos_enc_at_cross_attn_queries else query)
-    k = attention.k_proj(memory + position if layer.pos_enc_at_cross_attn_keys else memory)
+    k = attention.k_proj(placed if layer.pos_enc_at_cross_attn_keys else memory)
     v = attention.v_proj(memory)
     q, k, v = (attention._separate_heads(x, attention.num_heads) for x in (q, k, v))
     spatial = k.shape[2] - pointer_tokens

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from annotate.config.settings import AtLeast1
 from annotate.data.types import ClassList, Image, spoken
 from annotate.errors import PromptError
@@ -55,16 +53,16 @@ class OmdetTurbo(CheckpointGrounder):
         self._model, self._processor, self._on = self._loaded()
         parts = evenly_filled([1] * len(classes), len(classes), most=self._at_once)
         with torch.inference_mode():
-            self._chunks = [self._encoded(Phrases.of(classes, part, self._on)) for part in parts]
+            self._chunks = [self._encoded(Phrases.of(classes, part)) for part in parts]
 
     def find(self, images: Sequence[Image], floor: float) -> list[Candidates]:
         """See Grounder."""
         import torch
 
         from annotate.models import precision
+        from annotate.models.pictures import on_device
 
-        # Copies: decoded pictures may be read-only, which torch cannot express.
-        pictures = [torch.from_numpy(np.array(i)).to(self._on).permute(2, 0, 1) for i in images]
+        pictures = [on_device(image, self._on) for image in images]
         prepared = self._processor.image_processor(
             images=pictures, return_tensors="pt", input_data_format="channels_first"
         )["pixel_values"]
@@ -79,6 +77,8 @@ class OmdetTurbo(CheckpointGrounder):
         """What each picture has of some classes; boxes are shares of it."""
         from torchvision.ops import box_convert
 
+        from annotate.models.transfer import to_host
+
         b = len(levels[0])
         # Not under autocast: the decoder and its heads decide.
         out = self._model.decoder(
@@ -88,8 +88,9 @@ class OmdetTurbo(CheckpointGrounder):
             chunk.task_mask.expand(b, -1),
         )
         found = []
-        for boxes, logits in zip(out.decoder_coords[-1], out.decoder_classes[-1], strict=True):
-            query, scores, class_ids, texts = chunk.phrases.best(logits.sigmoid(), floor)
+        boxes_bq4, scores_bqp = to_host(out.decoder_coords[-1], out.decoder_classes[-1].sigmoid())
+        for boxes, of_phrases in zip(boxes_bq4, scores_bqp, strict=True):
+            query, scores, class_ids, texts = chunk.phrases.best(of_phrases, floor)
             corners = box_convert(boxes[query], "cxcywh", "xyxy")
             found.append(Candidates(corners, scores, class_ids, texts))
         return found
@@ -124,7 +125,7 @@ def _joined(found: Sequence[Candidates], image: Image) -> Candidates:
     h, w = image.shape[:2]
     shares = torch.cat([some.boxes_xyxy for some in found])
     return Candidates(
-        shares * torch.tensor([w, h, w, h], device=shares.device),
+        shares * torch.tensor([w, h, w, h]),
         torch.cat([some.scores for some in found]),
         torch.cat([some.class_ids for some in found]),
         [phrase for some in found for phrase in some.phrases],

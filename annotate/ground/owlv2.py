@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from annotate.data.examples import Example, asked_texts
 from annotate.data.types import ClassList, Image, spoken
 from annotate.errors import ConfigError, MediaError, PromptError
@@ -51,7 +49,7 @@ class Owlv2(CheckpointGrounder):
             for spec in classes.classes
             for example in map(Example.parse, spec.like)
         }
-        self._phrases = Phrases.of(_with_examples(classes), range(len(classes)), self._on)
+        self._phrases = Phrases.of(_with_examples(classes), range(len(classes)))
         words = [text for text in self._phrases.texts if text not in examples]
         with torch.inference_mode():
             by_text = {label: self._exemplified(e) for label, e in examples.items()}
@@ -65,23 +63,25 @@ class Owlv2(CheckpointGrounder):
         """See Grounder."""
         import torch
 
+        from annotate.models.transfer import to_host
+
         with torch.inference_mode():
             patches, boxes = self._look(images)
             queries = self._queries.expand(len(images), -1, -1)
             logits, _ = self._model.class_predictor(patches, queries)
+            boxes, scores = to_host(boxes, logits.sigmoid())
         return [
             self._candidates(image, boxes_q4, scores_qp, floor)
-            for image, boxes_q4, scores_qp in zip(images, boxes, logits.sigmoid(), strict=True)
+            for image, boxes_q4, scores_qp in zip(images, boxes, scores, strict=True)
         ]
 
     def _look(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
         """Patches (b, q, d) and a box of each (b, q, 4), centre and size, shares of the square."""
-        import torch
 
         from annotate.models import precision
+        from annotate.models.pictures import on_device
 
-        # Copies: decoded pictures may be read-only, which torch cannot express.
-        pictures = [torch.from_numpy(np.array(i)).to(self._on).permute(2, 0, 1) for i in images]
+        pictures = [on_device(image, self._on) for image in images]
         prepared = self._processor.image_processor(
             images=pictures, return_tensors="pt", input_data_format="channels_first"
         )["pixel_values"]

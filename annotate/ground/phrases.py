@@ -26,7 +26,7 @@ class Phrases:
     against: Tensor  # (c, m) positions of texts that must not outscore them
 
     @classmethod
-    def of(cls, classes: ClassList, class_ids: Sequence[int], device: torch.device) -> Phrases:
+    def of(cls, classes: ClassList, class_ids: Sequence[int]) -> Phrases:
         """Of these classes, in their order."""
         texts: list[str] = []
         speaking: list[range] = []
@@ -37,24 +37,27 @@ class Phrases:
                 texts += phrases
         return cls(
             tuple(texts),
-            torch.tensor(class_ids, device=device),
-            padded(speaking, len(texts)).to(device),
-            padded(against, len(texts)).to(device),
+            torch.tensor(class_ids),
+            padded(speaking, len(texts)),
+            padded(against, len(texts)),
         )
 
     def best(self, scores_qp: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor, list[str]]:
         """Of each query's phrase scores (q, p): rows (m,), scores (m,), class ids (m,), texts.
 
+        All of it is in main memory: on a device each of these steps would be waited for.
         The best synonym of a class counts, unless a negative scores higher. A pair of query and
         class below the floor is left out.
         """
-        known = functional.pad(scores_qp, (0, 1))  # what padding points at
-        of_class = known[:, self.speaking]  # (q, c, n)
+        # Of hundreds of queries a few are worth a look.
+        (high,) = (scores_qp.amax(1) >= floor).nonzero(as_tuple=True)
+        known = functional.pad(scores_qp[high], (0, 1))  # what padding points at
+        of_class = known[:, self.speaking]  # (h, c, n)
         found, against = of_class.amax(-1), known[:, self.against].amax(-1)
         query, local = ((found >= floor) & (found > against)).nonzero(as_tuple=True)
         best = self.speaking[local, of_class[query, local].argmax(-1)]
         texts = [self.texts[i] for i in best.tolist()]
-        return query, found[query, local], self.class_ids[local], texts
+        return high[query], found[query, local], self.class_ids[local], texts
 
 
 def padded(groups: Sequence[Sequence[int]], blank: int) -> Tensor:

@@ -18,5 +18,5 @@ def to_host(*tensors: Tensor) -> list[Tensor]:
     sizes = [t.numel() for t in tensors]
     return [
         part.view(t.shape).to(torch.float32 if t.is_floating_point() else t.dtype)
-        for part, t in zip(packed.split(sizes), tensors, strict=True)
+        for part, t in zip(torch.split(packed, sizes), tensors, strict=True)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ def load_checkpoint(
     for path in fetched.weights:
         _check_safetensors(source.model, path)
     provenance = identified(source, fetched)
+    # Else each layer of deformable attention asks the device whether its shapes fit, and waits.
+    os.environ.setdefault("TRANSFORMERS_DISABLE_TORCH_CHECK", "1")
     with _quiet_transformers():
         import transformers  # seconds of import that listing and fetching can do without
 

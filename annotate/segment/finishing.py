@@ -90,10 +90,20 @@ def decode(
     Raises MemoryError when one box alone is too much.
     """
     passes = at_once.slices(
-        range(len(boxes_k4)), lambda rows: segmenter.decode(embedding, boxes_k4[list(rows)])
+        range(len(boxes_k4)), lambda rows: segmenter.decode(embedding, boxes_k4[some(rows)])
     )
     logits, ious = zip(*passes, strict=True)
-    return torch.cat(logits), torch.cat(ious)
+    return joined(logits), joined(ious)
+
+
+def some(rows: Sequence[int]) -> slice:
+    """Rows that follow each other, as a slice: an index would have to be sent to a device."""
+    return slice(rows[0], rows[-1] + 1)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Parts as one; a single one stays what it is."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from annotate.data.types import Image
 from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Memory, Prediction, Segmenter
-from annotate.segment.finishing import decode
+from annotate.segment.finishing import decode, joined, some
 from annotate.segment.no_memory import NoMemory
 
 
@@ -68,18 +68,19 @@ class VideoSegmenter:
     def seed_masks(self, embedding: Any, masks_khw: Tensor) -> Prediction:
         """As Memory's."""
         seed = self._memory.seed_masks
-        return self._joined(len(masks_khw), lambda rows: seed(embedding, masks_khw[rows]))
+        return self._joined(len(masks_khw), lambda rows: seed(embedding, masks_khw[some(rows)]))
 
     def seed_boxes(self, embedding: Any, boxes_k4: Tensor) -> Prediction:
         """As Memory's."""
         seed = self._memory.seed_boxes
-        return self._joined(len(boxes_k4), lambda rows: seed(embedding, boxes_k4[rows]))
+        return self._joined(len(boxes_k4), lambda rows: seed(embedding, boxes_k4[some(rows)]))
 
     def seed_points(self, embedding: Any, points_kp2: Tensor, labels_kp: Tensor) -> Prediction:
         """As Memory's."""
         seed = self._memory.seed_points
         return self._joined(
-            len(points_kp2), lambda rows: seed(embedding, points_kp2[rows], labels_kp[rows])
+            len(points_kp2),
+            lambda rows: seed(embedding, points_kp2[some(rows)], labels_kp[some(rows)]),
         )
 
     def carry(self, embedding: Any, bank: Any, ids: Sequence[int], time: int) -> Prediction:
@@ -97,13 +98,13 @@ class VideoSegmenter:
         groups = self._objects_at_once.slices(
             range(len(logits_kss)),
             lambda rows: encode(
-                embedding, logits_kss[list(rows)], present_k[list(rows)], prompted=prompted
+                embedding, logits_kss[some(rows)], present_k[some(rows)], prompted=prompted
             ),
         )
-        return torch.cat(list(groups))
+        return joined(list(groups))
 
-    def _joined(self, count: int, predict: Callable[[list[int]], Prediction]) -> Prediction:
-        groups = list(self._objects_at_once.slices(range(count), lambda rows: predict(list(rows))))
+    def _joined(self, count: int, predict: Callable[[Sequence[int]], Prediction]) -> Prediction:
+        groups = list(self._objects_at_once.slices(range(count), predict))
         if len(groups) == 1:
             return groups[0]
         return Prediction(

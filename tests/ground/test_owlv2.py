@@ -37,7 +37,7 @@ def test_boxes_and_scores_are_those_of_the_librarys_own_processor(size_hw):
 
 def test_a_box_is_a_share_of_the_square_that_the_picture_is_padded_to():
     made = loaded("owlv2", CLASSES)
-    phrases = Phrases.of(CLASSES, range(2), torch.device("cpu"))
+    phrases = Phrases.of(CLASSES, range(2))
     made._phrases = phrases
     boxes = torch.tensor([[0.25, 0.125, 0.5, 0.25], [0.5, 0.5, 0.1, 0.1]])
     scores = torch.tensor([[0.2, 0.7, 0.1], [0.05, 0.05, 0.4]])

@@ -108,7 +108,7 @@ def test_of_synonyms_the_best_counts_unless_a_negative_is_better():
     classes = ClassList(
         (ClassSpec("cat", ("cat", "kitten"), ("dog", "fox")), ClassSpec("car", ("car",)))
     )
-    phrases = Phrases.of(classes, [0, 1], torch.device("cpu"))
+    phrases = Phrases.of(classes, [0, 1])
     assert phrases.texts == ("cat", "kitten", "dog", "fox", "car")
     scores = torch.tensor(
         [

@@ -247,7 +247,7 @@ OF_STILLS = {
     "uploading": (PhraseScorer, "prepare"),
     "grounding": (PhraseScorer, "score"),
     "selecting": (select, "nms"),
-    "embedding": (Sam2Image, "embed"),
+    "embedding": (Sam2Image, "embed_all"),
     "decoding": (Sam2Image, "decode"),
     "upsampling": (finishing, "crops"),
     "cleaning": (finishing.geometry, "clean_mask"),
@@ -354,7 +354,7 @@ def test_memory_that_is_never_enough_breaks_off_the_video_alone(
 def test_a_video_that_breaks_off_keeps_the_frames_before(
     tiny_dino, tiny_segmenter, clip, whole, monkeypatch, every, tmp_path
 ):
-    failing(monkeypatch, (Sam2Image, "embed"), lambda call: call >= 3)
+    failing(monkeypatch, (Sam2Image, "embed_all"), lambda call: call >= 3)
     pipeline = made_pipeline(tiny_dino, tiny_segmenter, every=every)
     *kept, broken = of_video(clip, pipeline, tmp_path)
     assert [r.frame_index for r in kept] == [0, 1, 2] and (broken.frame_index == 3)

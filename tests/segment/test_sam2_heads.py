@@ -19,7 +19,9 @@ def test_same_answers_as_sam2_itself(tiny_sam, embedding, prompt, multimask):
     model, heads, k = tiny_sam.model, tiny_sam.heads, 3
     side = model.image_size
     rng = torch.Generator().manual_seed(1)
-    features = embedding.features + 0.1 * torch.randn(k, *embedding.features.shape[1:], generator=rng)
+    features = embedding.features + 0.1 * torch.randn(
+        k, *embedding.features.shape[1:], generator=rng
+    )
     high_res = [level.expand(k, -1, -1, -1) for level in embedding.high_res]
     points = torch.rand(k, 2, 2, generator=rng) * side
     labels = torch.tensor([[1, 0], [2, 3], [1, 1]])

@@ -203,6 +203,8 @@ def test_objects_with_equal_memories_share_a_pass_and_others_are_padded(tiny_sam
             real = np.ones(len(some.ages), bool) if some.known is None else some.known[0][row]
             ages = np.array(some.ages)
             assert sorted(ages[real].tolist()) == list(range(i // 2 + 1))
-            for age, tokens in zip(ages[real], some.tokens[row][torch.from_numpy(real)], strict=True):
+            for age, tokens in zip(
+                ages[real], some.tokens[row][torch.from_numpy(real)], strict=True
+            ):
                 expected = features[i] + (6 - age if age else 0)
                 torch.testing.assert_close(tokens, expected.flatten(1).T)

@@ -17,6 +17,7 @@ from annotate.errors import ConfigError, PromptError
 from annotate.ground.base import Candidates
 from annotate.ground.florence2.replies import boxes_in
 from annotate.models import precision
+from annotate.models.pictures import on_device
 
 TASKS = {
     "open_vocabulary": "<OPEN_VOCABULARY_DETECTION>",
@@ -101,8 +102,7 @@ class Writer:
 
     def _look(self, image: Image) -> Tensor:
         """What the picture is to the text model, (1, n, d)."""
-        # A copy: decoded pictures may be read-only, which torch cannot express.
-        pixels = torch.from_numpy(np.array(image)).to(self._device).permute(2, 0, 1)
+        pixels = on_device(image, self._device)
         prepared = self._processor.image_processor(
             images=[pixels], return_tensors="pt", input_data_format="channels_first"
         )["pixel_values"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from annotate.ground.base import Candidates
 from annotate.ground.grounding_dino.scorer import PhraseScorer
 from annotate.ground.phrases import Phrases
 from annotate.ground.prompt_budget import evenly_filled
+from annotate.models.transfer import to_host
 
 
 class Captions:
@@ -28,8 +30,7 @@ class Captions:
         """
         self._scorer = scorer
         self.chunks = [
-            Phrases.of(classes, ids, scorer.device)
-            for ids in split_classes(scorer, classes, classes_at_once)
+            Phrases.of(classes, ids) for ids in split_classes(scorer, classes, classes_at_once)
         ]
         self._captions = [scorer.caption(chunk.texts) for chunk in self.chunks]
 
@@ -42,7 +43,9 @@ class Captions:
         found: dict[int, Candidates] = {}
         for indices in by_shape.values():
             batch = torch.stack([prepared[i] for i in indices])
-            scored = [self._scorer.score(batch, caption) for caption in self._captions]
+            made = [self._scorer.score(batch, caption) for caption in self._captions]
+            host = iter(to_host(*chain.from_iterable(made)))
+            scored = list(zip(host, host, strict=True))
             for row, index in enumerate(indices):
                 of_image = [(boxes[row], scores[row]) for boxes, scores in scored]
                 found[index] = self._joined(of_image, images[index].shape[:2], floor)
@@ -51,7 +54,10 @@ class Captions:
     def _joined(
         self, scored: Sequence[tuple[Tensor, Tensor]], size_hw: tuple[int, ...], floor: float
     ) -> Candidates:
-        """Boxes (q, 4) as shares and phrase scores (q, p) of each chunk, as candidates in px."""
+        """Boxes (q, 4) as shares and phrase scores (q, p) of each chunk, as candidates in px.
+
+        All in main memory.
+        """
         rows = [
             (boxes_q4, *chunk.best(scores_qp, floor))
             for chunk, (boxes_q4, scores_qp) in zip(self.chunks, scored, strict=True)
@@ -59,7 +65,7 @@ class Captions:
         shares = torch.cat([boxes[query] for boxes, query, *_ in rows]).clamp(0, 1)
         h, w = size_hw
         return Candidates(
-            boxes_xyxy=shares * torch.tensor([w, h, w, h], device=shares.device),
+            boxes_xyxy=shares * torch.tensor([w, h, w, h]),
             scores=torch.cat([scores for _, _, scores, _, _ in rows]),
             class_ids=torch.cat([class_ids for *_, class_ids, _ in rows]),
             phrases=[text for *_, texts in rows for text in texts],

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,6 +22,7 @@ from annotate.data.types import Image, spoken
 from annotate.errors import PromptError
 from annotate.ground.phrases import padded
 from annotate.models import precision
+from annotate.models.pictures import on_device
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,15 @@ class Caption:
     spans: tuple[tuple[int, int], ...]  # half-open token ranges, one per phrase
 
 
+@dataclass(frozen=True, slots=True)
+class _OnDevice:
+    """What a pass needs of a caption."""
+
+    ids: Tensor  # (n,)
+    spans: Tensor  # (p, longest) positions of each phrase's tokens, `padded`
+    lengths: Tensor  # (p,) tokens of each
+
+
 class PhraseScorer:
     """A grounding-dino or mm-grounding-dino checkpoint that scores phrases on images.
 
@@ -55,6 +64,7 @@ class PhraseScorer:
         self._separators = set(model.model.special_tokens.tolist())
         self._dot = self._tokenizer.convert_tokens_to_ids(".")
         self._warned: set[str] = set()
+        self._sent: dict[Caption, _OnDevice] = {}
         for module in self._model.modules():
             if type(module).__name__.endswith(HEADS):
                 precision.run_in_float32(module, device)
@@ -104,9 +114,7 @@ class PhraseScorer:
 
     def prepare(self, image: Image) -> Tensor:
         """Resize and normalise one RGB image for the model: float (3, h, w) on the device."""
-        # A copy: decoded pictures may be read-only, which torch cannot express.
-        pixels = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1)
-        pixels = self._thickened(pixels)
+        pixels = self._thickened(on_device(image, self.device))
         prepared = self._image_processor(
             images=[pixels], do_pad=False, return_tensors="pt", input_data_format="channels_first"
         )
@@ -134,7 +142,7 @@ class PhraseScorer:
         Returns boxes (b, q, 4) as xyxy shares of the frame, and phrase scores (b, q, p) in 0..1.
         """
         b = len(pixels_b3hw)
-        ids = torch.tensor(caption.token_ids, device=self.device).expand(b, -1)
+        ids = self._on_device(caption).ids.expand(b, -1)
         self._memo.caption = caption
         with precision.autocast(self.device):
             out = self._model(pixel_values=pixels_b3hw, input_ids=ids)
@@ -149,14 +157,23 @@ class PhraseScorer:
         Tokens are taken phrase by phrase and added in their order, not scattered: adding floats in
         whatever order a GPU's threads come would give other last digits each time.
         """
-        spans = [range(start, end) for start, end in caption.spans]
-        nothing = token_scores_bqn.shape[-1]  # the position of a column of zeros
-        index = padded(spans, nothing).to(self.device)
-        of_phrase = functional.pad(token_scores_bqn, (0, 1))[..., index]  # (b, q, p, longest)
+        known = self._on_device(caption)
+        of_phrase = functional.pad(token_scores_bqn, (0, 1))[..., known.spans]  # (b, q, p, longest)
         if self._pooling == "max":
             return of_phrase.amax(-1)
-        lengths = torch.tensor([len(span) for span in spans], device=self.device)
-        return reduce(torch.add, of_phrase.unbind(-1)) / lengths
+        return reduce(torch.add, of_phrase.unbind(-1)) / known.lengths
+
+    def _on_device(self, caption: Caption) -> _OnDevice:
+        """Sent there once."""
+        if caption not in self._sent:
+            spans = [range(start, end) for start, end in caption.spans]
+            nothing = len(caption.token_ids)  # the position of a column of zeros
+            self._sent[caption] = _OnDevice(
+                torch.tensor(caption.token_ids, device=self.device),
+                padded(spans, nothing).to(self.device),
+                torch.tensor([len(span) for span in spans], device=self.device),
+            )
+        return self._sent[caption]
 
 
 class _TextMemo(nn.Module):

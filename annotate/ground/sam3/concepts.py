@@ -17,6 +17,7 @@ from annotate.data.types import ClassList, Image, Rle, spoken
 from annotate.errors import PromptError
 from annotate.ground.base import Candidates
 from annotate.models import precision
+from annotate.models.pictures import on_device
 
 SAME_PLACE_IOU = 0.5  # of two boxes, from which a negative speaks against a find
 
@@ -88,8 +89,7 @@ class Concepts:
 
     def _look(self, image: Image) -> Any:
         """Encode a picture, which all phrases share."""
-        # A copy: decoded pictures may be read-only, which torch cannot express.
-        pixels = torch.from_numpy(np.array(image)).to(self._device).permute(2, 0, 1)
+        pixels = on_device(image, self._device)
         prepared = self._processor.image_processor(
             images=[pixels], return_tensors="pt", input_data_format="channels_first"
         )

@@ -57,7 +57,7 @@ class Sam2(Segmenter):
 
     def embed(self, images: Sequence[Image]) -> list[Embedding]:
         """See Segmenter."""
-        return [self._image.embed(image) for image in images]
+        return self._image.embed_all(images)
 
     def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
         """See Segmenter; logits are (k, s, s)."""

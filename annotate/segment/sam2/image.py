@@ -6,16 +6,17 @@ the picture resized on the device from 8-bit pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from annotate.data.types import Image
 from annotate.models import precision
+from annotate.models.pictures import on_device
 from annotate.segment.sam2.heads import Heads
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -41,18 +42,32 @@ class Sam2Image:
         self._mean = torch.tensor(_MEAN, device=device).view(3, 1, 1)
         self._std = torch.tensor(_STD, device=device).view(3, 1, 1)
 
-    @torch.inference_mode()
     def embed(self, image: Image) -> Embedding:
         """Encode one RGB image."""
-        side = self.model.image_size
-        # A copy: decoded pictures may be read-only, which torch cannot express.
-        pixels = torch.from_numpy(np.array(image)).to(self.device).permute(2, 0, 1).contiguous()
-        pixels = pixels.float() / 255  # from planes: twice as fast as from interleaved pixels
-        pixels = transforms.resize(pixels, [side, side], antialias=True)
+        (embedding,) = self.embed_all([image])
+        return embedding
+
+    @torch.inference_mode()
+    def embed_all(self, images: Sequence[Image]) -> list[Embedding]:
+        """Encode RGB images, whatever their sizes: on a GPU in one pass, on a CPU one by one."""
+        if self.device.type == "cpu" and len(images) > 1:  # whose cache holds one at best
+            return [embedding for image in images for embedding in self.embed_all([image])]
         with self.autocast():
-            out = self.model.forward_image(((pixels - self._mean) / self._std)[None])
-        *high_res, features = out["backbone_fpn"][-self.model.num_feature_levels :]
-        return Embedding(features, out["vision_pos_enc"][-1], high_res, image.shape[:2])
+            out = self.model.forward_image(torch.stack([self._prepared(i) for i in images]))
+        levels = out["backbone_fpn"][-self.model.num_feature_levels :]
+        position = out["vision_pos_enc"][-1][:1]
+        found = []
+        for image, *own in zip(images, *(level.split(1) for level in levels), strict=True):
+            *high_res, features = own
+            found.append(Embedding(features, position, high_res, image.shape[:2]))
+        return found
+
+    def _prepared(self, image: Image) -> Tensor:
+        side = self.model.image_size
+        pixels = on_device(image, self.device).float() / 255
+        pixels = transforms.resize(pixels, [side, side], antialias=True)
+        prepared: Tensor = (pixels - self._mean) / self._std
+        return prepared
 
     @torch.inference_mode()
     def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:

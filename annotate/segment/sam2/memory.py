@@ -167,7 +167,8 @@ class Sam2Memory:
         place = embedding.position.flatten(2).transpose(1, 2)
         attention = self.model.memory_attention
         first, *others = attention.layers
-        groups, places = [], []
+        groups: list[Tensor] = []
+        places: list[int] = []
         with self.image.autocast():
             out = tokens + 0.1 * place if attention.pos_enc_at_input else tokens
             # Every object sees the same frame, so the first self-attention is shared: there is
@@ -267,10 +268,11 @@ def _told(
     v = attention.v_proj(memory)
     q, k, v = (attention._separate_heads(x, attention.num_heads) for x in (q, k, v))
     spatial = k.shape[2] - pointer_tokens
-    cis = attention.freqs_cis.to(q.device)
+    cis = attention.freqs_cis
     if cis.shape[0] != q.shape[2]:  # the yaml's feat_sizes need not be those of this image size
         side = round(q.shape[2] ** 0.5)
-        cis = attention.compute_cis(end_x=side, end_y=side).to(q.device)
+        cis = attention.compute_cis(end_x=side, end_y=side)
+    attention.freqs_cis = cis = cis.to(q.device)  # as sam2's own forward keeps it
     q, rotated = apply_rotary_enc(
         q, k[:, :, :spatial], freqs_cis=cis, repeat_freqs_k=attention.rope_k_repeat
     )

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from annotate.data.types import Image
 from annotate.models import precision
+from annotate.models.pictures import on_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,7 @@ class Predictor:
     @torch.inference_mode()
     def embed(self, image: Image) -> Embedding:
         """Encode one RGB image."""
-        # A copy: decoded pictures may be read-only, which torch cannot express.
-        pixels = torch.from_numpy(np.array(image)).to(self._device).permute(2, 0, 1)
+        pixels = on_device(image, self._device)
         prepared = self._processor(
             images=[pixels], return_tensors="pt", input_data_format="channels_first"
         )

@@ -3,7 +3,7 @@
 Uploads, waits of the host and operator calls of the whole pipeline with the embedded models, per
 batch of stills and per video frame, with a detector that finds what is true after the real one has
 looked. Uploads and waits are counted on `bench.emulated_device`; operator calls as PyTorch's
-dispatcher sees them on a CPU, so those of a device and of the host together.
+dispatcher sees them on a CPU that shares passes as a GPU does, those of the host among them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from annotate.discover.class_list import load_prompts
 from annotate.models import devices
 from annotate.runner import build
 from annotate.runner.pipeline import Pipeline
+from annotate.segment.sam2 import image
 from annotate.synthetic.canvas import Scene
 from annotate.synthetic.clip import Clip
 from bench.emulated_device import NAME, Counts, choosing, emulated
@@ -140,7 +141,7 @@ def _counting(device: str) -> Iterator[Callable[[], Counted]]:
         ):
             yield lambda: _read(counts)
     else:
-        with _Dispatched() as dispatched:
+        with patch.object(image, "shares_passes", lambda device: True), _Dispatched() as dispatched:
             yield lambda: (0, 0, dispatched.calls)
 
 

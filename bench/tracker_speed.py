@@ -25,6 +25,7 @@ from annotate.models.devices import choose_device
 from annotate.models.hub import fetch
 from annotate.models.layouts import SegmenterSource, packaged_architecture
 from annotate.models.sam2_checkpoint import load_sam2
+from annotate.segment.base import Prediction
 from annotate.segment.sam2.image import Sam2Image
 from annotate.segment.sam2.memory import Sam2Memory
 from annotate.segment.upsampling import upsample_masks
@@ -66,22 +67,21 @@ class Ours:
         embedding = memory.image.embed(images[0])
         seeded = memory.seed_masks(embedding, masks)
         features = memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
-        for row, number in enumerate(self._ids):
-            self._bank.anchor(number, 0, features[row], seeded.pointers[row])
-        self.step(1)
-        first = self._bank.moments[0]
-        assert first.features is not None
-        features = first.features
-        for t in range(2, FILLED):
-            self._bank.remember(t, self._ids, features, first.pointers)
+        self._bank.anchor(0, self._ids, features, seeded.pointers)
+        said, features = self._carry(1)
+        for t in range(1, FILLED):
+            self._bank.remember(t, self._ids, features, said.pointers)
 
     def step(self, t: int) -> Tensor:
         """Masks (k, h, w) of frame `t`."""
+        said, features = self._carry(t)
+        self._bank.remember(t, self._ids, features, said.pointers)
+        return upsample_masks(said.logits, SIZE_HW)
+
+    def _carry(self, t: int) -> tuple[Prediction, Tensor]:
         embedding = self._memory.image.embed(self._images[t])
         said = self._memory.carry(embedding, self._bank, self._ids, t)
-        features = self._memory.encode(embedding, said.logits, said.present, prompted=False)
-        self._bank.remember(t, self._ids, features, said.pointers)
-        return upsample_masks(said.logits, embedding.size_hw)
+        return said, self._memory.encode(embedding, said.logits, said.present, prompted=False)
 
 
 def squares(count: int, size_hw: tuple[int, int]) -> Tensor:

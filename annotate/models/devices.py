@@ -27,3 +27,8 @@ def choose_device(name: str) -> torch.device:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
+
+
+def shares_passes(device: torch.device) -> bool:
+    """Whether pictures are faster together than one by one; a CPU's caches hold one at best."""
+    return device.type != "cpu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -20,3 +22,9 @@ def to_host(*tensors: Tensor) -> list[Tensor]:
         part.view(t.shape).to(torch.float32 if t.is_floating_point() else t.dtype)
         for part, t in zip(torch.split(packed, sizes), tensors, strict=True)
     ]
+
+
+@lru_cache(maxsize=512)
+def indices(values: tuple[int, ...], device: torch.device) -> Tensor:
+    """Indices on a device; the same ones come again and again, and are sent there once."""
+    return torch.tensor(values, dtype=torch.long, device=device)

@@ -232,7 +232,7 @@ class _Carrier:
         embedding = self._memory.embed(next(pictures))
         seeded = self._memory.seed_masks(embedding, torch.from_numpy(instance.mask.decode())[None])
         features = self._memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
-        bank.anchor(TRACK, 0, features[0], seeded.pointers[0])
+        bank.anchor(0, [TRACK], features, seeded.pointers)
         for time, (position, picture) in enumerate(zip(way, pictures, strict=True), start=1):
             cut = self._step(picture, bank, time)
             there = self._there(position)

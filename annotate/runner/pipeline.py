@@ -71,10 +71,7 @@ class Pipeline:
         with self._timed("ground"):
             found = self._detector.find(frames)
         with self._timed("segment"):
-            made = [
-                self._masker.refine(frame, detections)
-                for frame, detections in zip(frames, found, strict=True)
-            ]
+            made = self._masker.refine_all(frames, found)
         if self._opinions is not None:
             with self._timed("verify"):
                 made = [

@@ -62,6 +62,12 @@ class Segmenter(ABC):
         it is tried again with fewer boxes.
         """
 
+    def decode_all(
+        self, embeddings: Sequence[Any], boxes: Sequence[Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """As `decode`, of several pictures with the boxes of each, which may share passes."""
+        return [self.decode(e, boxes_k4) for e, boxes_k4 in zip(embeddings, boxes, strict=True)]
+
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Which weights answer, for the run's record. After `load`."""
@@ -105,7 +111,7 @@ class Memory(Protocol):
         """Where its tensors are."""
 
     def bank(self, *, max_anchors: int) -> Any:
-        """An empty bank for one video, with `anchor`, `remember`, `forget`, `forget_moments`."""
+        """An empty bank for one video, with `anchor`, `remember` and the `forget`s."""
 
     def state(self, bank: Any) -> dict[str, Any]:
         """A bank as plain values, to go on from in another process."""

@@ -26,18 +26,45 @@ class CloseUp:
         self._masker, self._settings = masker, settings
 
     def refine(self, frame: Frame, found: Detections) -> tuple[Instance, ...]:
+        """As `refine_all`, of one frame."""
+        (instances,) = self.refine_all([frame], [found])
+        return instances
+
+    def refine_all(
+        self, frames: Sequence[Frame], found: Sequence[Detections]
+    ) -> list[tuple[Instance, ...]]:
         """See Masker. A box that no tile shows with its surroundings is cut from the whole."""
-        seen = views(frame.size_hw, self._settings.size, self._settings.overlap)
-        if len(seen) == 1 or not len(found):
-            return self._masker.refine(frame, found)
+        seen = [views(f.size_hw, self._settings.size, self._settings.overlap) for f in frames]
+        whole = [n for n, of_frame in enumerate(seen) if len(of_frame) == 1 or not len(found[n])]
+        made = dict(
+            zip(
+                whole,
+                self._masker.refine_all([frames[n] for n in whole], [found[n] for n in whole]),
+                strict=True,
+            )
+        )
+        return [
+            made[n] if n in made else self._refine(frames[n], found[n], seen[n])
+            for n in range(len(frames))
+        ]
+
+    def _refine(
+        self, frame: Frame, found: Detections, seen: Sequence[View]
+    ) -> tuple[Instance, ...]:
+        """Of one frame whose tiles share passes."""
         shown: dict[View, list[int]] = defaultdict(list)
         for row, box in enumerate(found.boxes_xyxy):
             is_given = found.masks is not None and found.masks[row] is not None
             shown[seen[0] if is_given else _best_view(seen, box)].append(row)
         made: dict[int, Instance] = {}
-        for view, rows in shown.items():
-            crop = Frame(frame.item, view.of(frame.image), frame.index, frame.time_s)
-            for instance in self._masker.refine(crop, _part(found, rows, view)):
+        crops = [
+            Frame(frame.item, view.of(frame.image), frame.index, frame.time_s) for view in shown
+        ]
+        parts = [_part(found, rows, view) for view, rows in shown.items()]
+        for (view, rows), instances in zip(
+            shown.items(), self._masker.refine_all(crops, parts), strict=True
+        ):
+            for instance in instances:
                 row = rows[int(instance.instance_id.rpartition(":")[2])]
                 made[row] = _whole(instance, f"{frame.frame_id}:{row}", view, frame.size_hw)
         return tuple(made[row] for row in sorted(made))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,11 @@ from annotate.config.settings import SegmentSettings
 from annotate.data import geometry
 from annotate.data.types import Detections, Frame, Instance, Rle
 from annotate.models.memory_limit import MemoryLimit
+from annotate.models.transfer import to_host
 from annotate.segment.base import Segmenter
 from annotate.segment.upsampling import crops
+
+BOXES = 128  # of several pictures in one pass: each has its picture's finest features, 12 MB
 
 
 class Masker:
@@ -34,16 +37,69 @@ class Masker:
         self._pictures, self._masks = MemoryLimit("pictures"), MemoryLimit("masks")
 
     def refine(self, frame: Frame, found: Detections) -> tuple[Instance, ...]:
-        """Instances in the order of the detections; one whose mask is empty is dropped.
+        """As `refine_all`, of one frame."""
+        (instances,) = self.refine_all([frame], [found])
+        return instances
 
-        `instance_id` counts the detections, so it does not depend on which masks came out empty.
-        Raises MemoryError when the picture, one box or one mask alone is too much.
+    def refine_all(
+        self, frames: Sequence[Frame], found: Sequence[Detections]
+    ) -> list[tuple[Instance, ...]]:
+        """Instances of each frame in the order of its detections; empty masks are left out.
+
+        Frames share passes of the segmenter. `instance_id` counts the detections, so it does not
+        depend on which masks came out empty. Raises MemoryError when one picture, box or mask alone
+        is too much.
         """
-        if not len(found):
-            return ()
-        scores, cuts = self._cut(frame, found)
-        return tuple(
-            Instance(
+        asked = [_without_mask(some) for some in found]
+        models = [n for n, rows in enumerate(asked) if rows and not self._segmenter.boxes_only]
+        made = dict(zip(models, self._decoded(models, frames, found, asked), strict=True))
+        return [
+            tuple(self._instances(frame, some, rows, made.get(n)))
+            for n, (frame, some, rows) in enumerate(zip(frames, found, asked, strict=True))
+        ]
+
+    def _decoded(
+        self,
+        which: Sequence[int],
+        frames: Sequence[Frame],
+        found: Sequence[Detections],
+        asked: Sequence[list[int]],
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Logits (k, a, b) and estimates (k,) of the boxes asked for in some frames."""
+        if not which:
+            return []
+        embeddings: list[Any] = []
+        for _, same in groupby(which, key=lambda n: frames[n].size_hw):
+
+            def embed(some: Sequence[int]) -> list[Any]:
+                return self._segmenter.embed([frames[n].image for n in some])
+
+            embeddings += chain.from_iterable(self._pictures.slices(list(same), embed))
+        boxes = [torch.from_numpy(found[n].boxes_xyxy[asked[n]]) for n in which]
+        made = decode_all(self._segmenter, embeddings, boxes, self._at_once)
+        logits, ious = zip(*made, strict=True)
+        host = to_host(*logits, *ious)
+        return list(zip(host[: len(made)], host[len(made) :], strict=True))
+
+    def _instances(
+        self,
+        frame: Frame,
+        found: Detections,
+        asked: list[int],
+        made: tuple[Tensor, Tensor] | None,
+    ) -> Iterator[Instance]:
+        """A mask that the grounder found is taken as it is, with the estimate 1."""
+        estimates = np.ones(len(found), np.float32)
+        cuts: Iterator[tuple[int, Cut]] = iter(())
+        if made is not None:
+            estimates[asked] = made[1].numpy()
+            cuts = cut_masks(made[0], frame.size_hw, self._settings, self._masks)
+        elif asked:
+            cuts = cut_boxes(found.boxes_xyxy[asked], frame.size_hw)
+        own = ((asked[n], cut) for n, cut in cuts)
+        given = cut_given(found.masks or ())
+        for row, cut in merge(own, given, key=lambda found: found[0]):
+            yield Instance(
                 instance_id=f"{frame.frame_id}:{row}",
                 class_id=int(found.class_ids[row]),
                 phrase=found.phrases[row],
@@ -51,35 +107,18 @@ class Masker:
                 box_xyxy=cut.box_xyxy,
                 mask=cut.mask,
                 area=cut.area,
-                mask_score=float(scores[row]),
+                mask_score=float(estimates[row]),
                 margin=float(found.margins[row]),
                 box_iou=cut.iou_with(found.boxes_xyxy[row]),
                 agreement=None if found.agreements is None else float(found.agreements[row]),
             )
-            for row, cut in cuts
-        )
 
-    def _cut(
-        self, frame: Frame, found: Detections
-    ) -> tuple[npt.NDArray[np.float32], Iterator[tuple[int, Cut]]]:
-        """The estimates (k,) of the segmenter, and the finished masks by their rows.
 
-        A mask that the grounder found is taken as it is, with the estimate 1.
-        """
-        given = found.masks or (None,) * len(found)
-        asked = [row for row, mask in enumerate(given) if mask is None]
-        estimates = np.ones(len(found), np.float32)
-        cuts: Iterator[tuple[int, Cut]] = iter(())
-        boxes = found.boxes_xyxy[asked]
-        if asked and self._segmenter.boxes_only:
-            cuts = cut_boxes(boxes, frame.size_hw)
-        elif asked:
-            (embedding,) = self._pictures.alone(lambda: self._segmenter.embed([frame.image]))
-            made = decode(self._segmenter, embedding, torch.from_numpy(boxes), self._at_once)
-            estimates[asked] = made[1].cpu().numpy()
-            cuts = cut_masks(made[0], frame.size_hw, self._settings, self._masks)
-        own = ((asked[n], cut) for n, cut in cuts)
-        return estimates, merge(own, cut_given(given), key=lambda found: found[0])
+def _without_mask(found: Detections) -> list[int]:
+    """The rows of detections that came without a mask."""
+    if found.masks is None:
+        return list(range(len(found)))
+    return [row for row, mask in enumerate(found.masks) if mask is None]
 
 
 def decode(
@@ -89,11 +128,33 @@ def decode(
 
     Raises MemoryError when one box alone is too much.
     """
-    passes = at_once.slices(
-        range(len(boxes_k4)), lambda rows: segmenter.decode(embedding, boxes_k4[some(rows)])
-    )
-    logits, ious = zip(*passes, strict=True)
-    return joined(logits), joined(ious)
+    (made,) = decode_all(segmenter, [embedding], [boxes_k4], at_once)
+    return made
+
+
+def decode_all(
+    segmenter: Segmenter,
+    embeddings: Sequence[Any],
+    boxes: Sequence[Tensor],
+    at_once: MemoryLimit,
+) -> list[tuple[Tensor, Tensor]]:
+    """As `decode`, of several pictures with the boxes (k >= 1, 4) of each; they share passes."""
+    each = [(n, row) for n, some_boxes in enumerate(boxes) for row in range(len(some_boxes))]
+    logits: list[list[Tensor]] = [[] for _ in boxes]
+    ious: list[list[Tensor]] = [[] for _ in boxes]
+
+    def work(part: Sequence[tuple[int, int]]) -> list[tuple[int, tuple[Tensor, Tensor]]]:
+        rows = {n: [row for _, row in group] for n, group in groupby(part, key=lambda at: at[0])}
+        made = segmenter.decode_all(
+            [embeddings[n] for n in rows], [boxes[n][some(own)] for n, own in rows.items()]
+        )
+        return list(zip(rows, made, strict=True))
+
+    most = None if len(boxes) == 1 else BOXES
+    for n, made in chain.from_iterable(at_once.slices(each, work, most=most)):
+        logits[n].append(made[0])
+        ious[n].append(made[1])
+    return [(joined(a), joined(b)) for a, b in zip(logits, ious, strict=True)]
 
 
 def some(rows: Sequence[int]) -> slice:

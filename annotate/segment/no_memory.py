@@ -13,6 +13,9 @@ class NoBank:
     def forget(self, object_id: int) -> None:
         """See MemoryBank."""
 
+    def forget_past(self, object_id: int) -> None:
+        """See MemoryBank."""
+
     def forget_moments(self, object_id: int) -> None:
         """See MemoryBank."""
 

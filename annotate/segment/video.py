@@ -11,12 +11,12 @@ from torch import Tensor
 from annotate.data.types import Image
 from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Memory, Prediction, Segmenter
-from annotate.segment.finishing import decode, joined, some
+from annotate.segment.finishing import decode_all, joined, some
 from annotate.segment.no_memory import NoMemory
 
 
 class VideoSegmenter:
-    """What a tracker asks: of a segmenter one picture at a time, of its memory a group of objects.
+    """What a tracker asks: of a segmenter some pictures, of its memory a group of objects.
 
     Objects do not see each other in a memory, so a group of them is a pass like any. Raises
     MemoryError when one box or object alone is too much. Of a segmenter without a memory, which
@@ -57,13 +57,19 @@ class VideoSegmenter:
         return self._memory.state_classes
 
     def embed(self, image: Image) -> Any:
-        """As Segmenter's, of one picture."""
-        (embedding,) = self._pictures.alone(lambda: self._segmenter.embed([image]))
+        """Of one picture."""
+        (embedding,) = self.embed_all([image])
         return embedding
 
-    def decode(self, embedding: Any, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
-        """As Segmenter's."""
-        return decode(self._segmenter, embedding, boxes_k4, self._boxes_at_once)
+    def embed_all(self, images: Sequence[Image]) -> list[Any]:
+        """As Segmenter's `embed`, as many at a time as fit."""
+        return [e for made in self._pictures.slices(images, self._segmenter.embed) for e in made]
+
+    def decode_all(
+        self, embeddings: Sequence[Any], boxes: Sequence[Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """As Segmenter's, as many boxes at a time as fit."""
+        return decode_all(self._segmenter, embeddings, boxes, self._boxes_at_once)
 
     def seed_masks(self, embedding: Any, masks_khw: Tensor) -> Prediction:
         """As Memory's."""

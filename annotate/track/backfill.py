@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from annotate.config.settings import TrackSettings
 from annotate.data.types import Origin
 from annotate.segment.video import VideoSegmenter
-from annotate.track.live_tracks import Memory
+from annotate.track.live_tracks import Memories
 from annotate.track.matching import clashes, overlaps
 from annotate.track.observations import Carried, carry, of_rows, on_grid
 from annotate.track.sightings import TrackedFrame
@@ -22,7 +22,8 @@ from annotate.track.tracks import Bools
 class Seeds:
     """What a key frame tells of tracks to the frames before it."""
 
-    memories: Mapping[int, Memory]  # by track id
+    memories: Sequence[Memories]
+    tellers: Set[int]  # tracks of which these tell something
     born: Set[int]  # tracks
     returned: Set[int]  # tracks that were lost
 
@@ -37,9 +38,13 @@ def carry_back(
     """
     between = [tracked for tracked in reversed(held) if not tracked.key]
     bank = memory.bank(max_anchors=1)
-    for track_id, (features, pointer) in seeds.memories.items():
-        bank.anchor(track_id, 0, features, pointer)
-    ids = list(seeds.memories)
+    if not between:
+        return
+    ids: list[int] = []
+    for told in (memories.of(seeds.tellers) for memories in seeds.memories):
+        if told.ids:
+            bank.anchor(0, told.ids, told.features, told.pointers)
+            ids += told.ids
     for ago, tracked in enumerate(between, start=1):
         nearer = ago <= len(between) // 2
         ids = [i for i in ids if nearer or i in seeds.born or i in seeds.returned]

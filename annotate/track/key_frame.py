@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from annotate.models.transfer import to_host
+from annotate.models.transfer import indices, to_host
 from annotate.segment.base import Prediction
 from annotate.track import matching
 from annotate.track.backfill import Seeds
-from annotate.track.live_tracks import LiveTracks, Memory
+from annotate.track.live_tracks import LiveTracks, Memories
 from annotate.track.matching import Missing, Objects
 from annotate.track.observations import GRID, Carried, Found, of_rows, on_grid
 from annotate.track.prompts import seed
@@ -55,10 +55,11 @@ class KeyFrame:
         said = of_rows(confirmed.said, going_on)
         told = live.remember(self.embedding, [ids[row] for row in going_on], said)
         self._resolve_duplicates(matched.keys())
-        told |= self._anchor({i: row for i, row in anchored.items() if i in live.alive})
+        seeded = self._anchor({i: row for i, row in anchored.items() if i in live.alive})
         self._note_weak(weak)
         tellers = {*confirmed.sure, *returned, *born} & live.alive.keys()
-        return Seeds({i: m for i, m in told.items() if i in tellers}, set(born), set(returned))
+        memories = [held for held in (told, seeded) if held is not None]
+        return Seeds(memories, tellers, set(born), set(returned))
 
     def _confirm(self) -> _Confirmed:
         """A track and a detection that overlap are the same object."""
@@ -70,20 +71,25 @@ class KeyFrame:
             iou, found.ious[columns], carried.ious[rows], sure, live.rules, every=self.every
         )
         replaced |= found.are_given[columns]
-        remembered = carried.said.logits.clone()
+        source = list(range(len(carried.ids)))  # of each track's mask: memory's, then those found
         for n, (track_id, row, column) in enumerate(zip(ids, rows, columns, strict=True)):
             live.hit(track_id, found, column)
             better = found.logits[column] if replaced[n] else carried.logits[row]
-            if live.memory.remembers and replaced[n]:
-                remembered[row] = found.on_device[column]
+            if replaced[n]:
+                source[row] = len(source) + column
             score = max(float(found.ious[column]), float(carried.ious[row]))
             self.result.sightings[track_id] = found.sighting(column, track_id, better, score)
         seen_side_by_side([live.alive[ids[n]] for n in np.flatnonzero(sure)])
+        said = carried.said
+        if replaced.any() and live.memory.remembers:
+            index = indices(tuple(source), said.logits.device)
+            both = torch.cat([said.logits, found.on_device])
+            said = replace(said, logits=both.index_select(0, index))
         return _Confirmed(
             matched=dict(zip(ids, columns, strict=True)),
             drifted={ids[n]: columns[n] for n in np.flatnonzero(drifted)},
             sure={ids[n] for n in np.flatnonzero(sure)},
-            said=replace(carried.said, logits=remembered),
+            said=said,
         )
 
     def _pair(self) -> tuple[list[int], list[int], Floats]:
@@ -198,12 +204,13 @@ class KeyFrame:
                 tracks[stays].absorb(tracks[goes])
                 live.end(ids[goes])
 
-    def _anchor(self, anchored: dict[int, int]) -> dict[int, Memory]:
-        """Prompt tracks with their detections; how each is remembered."""
+    def _anchor(self, anchored: dict[int, int]) -> Memories | None:
+        """Prompt tracks with their detections; how they are remembered."""
         if not anchored:
-            return {}
+            return None
         live, found, columns = self.live, self.found, list(anchored.values())
-        boxes, logits = found.boxes[columns], found.on_device[columns]
+        boxes = found.boxes[columns]
+        logits = found.on_device.index_select(0, indices(tuple(columns), found.on_device.device))
         seeded = seed(live.memory, self.embedding, boxes, logits, live.rules.prompt)
         (drawn,) = to_host(seeded.logits)
         for row, (track_id, column) in enumerate(anchored.items()):

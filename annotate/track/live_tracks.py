@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from annotate.config.settings import TrackSettings
+from annotate.models.transfer import indices
 from annotate.segment.base import Embedding, Prediction
 from annotate.segment.video import VideoSegmenter
 from annotate.track import matching
@@ -19,8 +21,23 @@ from annotate.track.tracks import Bools, Track
 
 MAX_ANCHORS = 4  # prompted frames remembered per object: the first, and the newest
 
-Memory = tuple[Tensor, Tensor]
-"""What remembers one track in one frame: mask memory (m, s, s) and object pointer (c,)."""
+
+@dataclass(frozen=True, slots=True)
+class Memories:
+    """What remembers k tracks in one frame."""
+
+    ids: Sequence[int]  # (k,) of the tracks
+    features: Tensor  # (k, m, s, s) mask memories
+    pointers: Tensor  # (k, c) object pointers
+
+    def of(self, ids: Collection[int]) -> Memories:
+        """Those of some of the tracks."""
+        rows = [row for row, track_id in enumerate(self.ids) if track_id in ids]
+        if len(rows) == len(self.ids):
+            return self
+        index = indices(tuple(rows), self.features.device)
+        some = (held.index_select(0, index) for held in (self.features, self.pointers))
+        return Memories([self.ids[row] for row in rows], *some)
 
 
 class LiveTracks:
@@ -154,34 +171,30 @@ class LiveTracks:
 
     def remember(
         self, embedding: Embedding, ids: Sequence[int], said: Prediction
-    ) -> dict[int, Memory]:
-        """Remember a frame for tracks that are not prompted in it; how each is remembered."""
+    ) -> Memories | None:
+        """Remember a frame for tracks that are not prompted in it; how they are remembered."""
         if not ids or not self.memory.remembers:
-            return {}
+            return None
         features = self.memory.encode(embedding, said.logits, said.present, prompted=False)
         self.bank.remember(self.time, ids, features, said.pointers)
-        return _by_id(ids, features, said.pointers)
+        return Memories(ids, features, said.pointers)
 
     def anchor(
         self, embedding: Embedding, ids: Sequence[int], seeded: Prediction, *, afresh: bool
-    ) -> dict[int, Memory]:
-        """Remember a frame for tracks that were prompted in it; how each is remembered.
+    ) -> Memories | None:
+        """Remember a frame for tracks that were prompted in it; how they are remembered.
 
         `afresh`: what was remembered of them before is forgotten.
         """
         if not self.memory.remembers:
-            return {}
+            return None
         features = self.memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
-        for row, track_id in enumerate(ids):
-            if afresh:
-                self.bank.forget(track_id)
-            self.bank.anchor(track_id, self.time, features[row], seeded.pointers[row])
-        return _by_id(ids, features, seeded.pointers)
+        if afresh:
+            for track_id in ids:
+                self.bank.forget_past(track_id)
+        self.bank.anchor(self.time, ids, features, seeded.pointers)
+        return Memories(ids, features, seeded.pointers)
 
     def class_ids(self, ids: Sequence[int]) -> npt.NDArray[np.int_]:
         """The classes (k,) that living tracks have by now."""
         return np.array([self.alive[i].class_id for i in ids], int)
-
-
-def _by_id(ids: Sequence[int], features: Tensor, pointers: Tensor) -> dict[int, Memory]:
-    return {track_id: (features[row], pointers[row]) for row, track_id in enumerate(ids)}

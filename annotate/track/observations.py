@@ -18,7 +18,7 @@ from torch.nn import functional
 from annotate.data.geometry import mask_boxes
 from annotate.data.types import Detections, Origin, Rle
 from annotate.models.memory_limit import MemoryLimit
-from annotate.models.transfer import to_host
+from annotate.models.transfer import indices, to_host
 from annotate.segment.base import Embedding, Prediction
 from annotate.segment.video import VideoSegmenter
 from annotate.track.matching import Objects
@@ -39,7 +39,7 @@ class Found:
     phrases: list[str]
     margins: Floats  # (n,) score above that of the best other class there
     boxes: Tensor  # (n, 4) xyxy px, the detector's
-    logits: Tensor  # (n, s, s), in main memory
+    logits: Sequence[Tensor]  # n of (s, s), in main memory
     on_device: Tensor  # (n, s, s), the same where the models are
     ious: Floats  # (n,) the segmenter's estimate
     masks: Bools  # (n, GRID * GRID)
@@ -74,7 +74,7 @@ class Carried:
 
     ids: list[int]  # of the tracks
     said: Prediction  # where the models are
-    logits: Tensor  # (k, s, s), in main memory
+    logits: Sequence[Tensor]  # k of (s, s), in main memory
     ious: Floats  # (k,) the model's estimate
     masks: Bools  # (k, GRID * GRID), empty where it takes the object for absent
     boxes: Floats  # (k, 4) xyxy px, of the masks
@@ -93,24 +93,53 @@ class Carried:
 def segment(
     memory: VideoSegmenter, embedding: Any, detections: Detections, size_hw: tuple[int, int]
 ) -> Found:
-    """The masks of the detections of a frame; those that come out empty are left out.
+    """As `segment_all`, of one frame."""
+    (found,) = segment_all(memory, [embedding], [detections], [size_hw])
+    return found
 
-    A mask that a detection came with stands in for the segmenter's.
+
+def segment_all(
+    memory: VideoSegmenter,
+    embeddings: Sequence[Any],
+    detections: Sequence[Detections],
+    sizes_hw: Sequence[tuple[int, int]],
+) -> list[Found]:
+    """The masks of the detections of frames; those that come out empty are left out.
+
+    Frames share passes. A mask that a detection came with stands in for the segmenter's.
     """
+    some = [n for n, of_frame in enumerate(detections) if len(of_frame)]
+    made: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+    if some:
+        boxes = [torch.from_numpy(detections[n].boxes_xyxy) for n in some]
+        decoded = memory.decode_all([embeddings[n] for n in some], boxes)
+        on_device, ious = zip(*decoded, strict=True)
+        host = to_host(*on_device, *ious)
+        halves = host[: len(some)], host[len(some) :]
+        made = dict(zip(some, zip(on_device, *halves, strict=True), strict=True))
+    nothing = torch.zeros(0, 1, 1), torch.zeros(0, 1, 1), torch.zeros(0)
+    return [
+        _found(of_frame, *made.get(n, nothing), size_hw)
+        for n, (of_frame, size_hw) in enumerate(zip(detections, sizes_hw, strict=True))
+    ]
+
+
+def _found(
+    detections: Detections,
+    on_device: Tensor,
+    logits: Tensor,
+    ious: Tensor,
+    size_hw: tuple[int, int],
+) -> Found:
+    """Of one frame; logits (k, s, s) on the device and in main memory, and estimates (k,)."""
     boxes = torch.from_numpy(detections.boxes_xyxy)
     given = detections.masks or (None,) * len(detections)
-    if len(detections):
-        on_device, estimates = memory.decode(embedding, boxes)
-        logits, ious = to_host(on_device, estimates)
-        if detections.masks is not None:
-            logits, ious = logits.clone(), ious.clone()
-            for row, mask in enumerate(given):
-                if mask is not None:
-                    logits[row], ious[row] = as_logits(mask, logits), 1
-            on_device = logits.to(on_device.device)
-    else:
-        logits = on_device = torch.zeros(0, 1, 1)
-        ious = torch.zeros(0)
+    if any(mask is not None for mask in given):
+        logits, ious = logits.clone(), ious.clone()
+        for row, mask in enumerate(given):
+            if mask is not None:
+                logits[row], ious[row] = as_logits(mask, logits), 1
+        on_device = logits.to(on_device.device)
     masks, edges = on_grid(logits, size_hw)
     rows = np.flatnonzero(masks.any(1))
     if len(rows) < len(logits):
@@ -121,7 +150,7 @@ def segment(
         phrases=[detections.phrases[r] for r in rows],
         margins=detections.margins[rows],
         boxes=boxes,
-        logits=logits,
+        logits=logits.unbind(),
         on_device=on_device,
         ious=ious.numpy(),
         masks=masks[rows],
@@ -152,7 +181,7 @@ def carry(
     logits, ious, present = to_host(said.logits, said.ious, said.present)
     masks, boxes = on_grid(logits, embedding.size_hw)
     masks &= (present > 0).numpy()[:, None]
-    return Carried(list(ids), said, logits, ious.numpy(), masks, boxes)
+    return Carried(list(ids), said, logits.unbind(), ious.numpy(), masks, boxes)
 
 
 def expected(ids: Sequence[int], masks: Bools, size_hw: tuple[int, int]) -> Carried:
@@ -163,7 +192,7 @@ def expected(ids: Sequence[int], masks: Bools, size_hw: tuple[int, int]) -> Carr
     return Carried(
         list(ids),
         nothing,
-        nothing.logits,
+        nothing.logits.unbind(),
         np.zeros(k),
         masks.reshape(k, GRID * GRID),
         boxes,
@@ -176,10 +205,9 @@ def of_rows(said: Prediction, rows: Iterable[int]) -> Prediction:
     chosen = tuple(rows)
     if chosen == tuple(range(len(said))):
         return said
-    index = torch.tensor(chosen, dtype=torch.long, device=said.logits.device)
-    return Prediction(
-        said.logits[index], said.ious[index], said.present[index], said.pointers[index]
-    )
+    index = indices(chosen, said.logits.device)
+    fields = (said.logits, said.ious, said.present, said.pointers)
+    return Prediction(*(of_all.index_select(0, index) for of_all in fields))
 
 
 def on_grid(logits_kss: Tensor, size_hw: tuple[int, int]) -> tuple[Bools, Floats]:

@@ -10,8 +10,8 @@ nothing is known of the frames between them, and these are not handed out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 from typing import Any
 
@@ -25,7 +25,7 @@ from annotate.segment.video import VideoSegmenter
 from annotate.track.backfill import carry_back
 from annotate.track.key_frame import KeyFrame
 from annotate.track.live_tracks import LiveTracks
-from annotate.track.observations import Carried, segment, square
+from annotate.track.observations import Carried, Found, segment, segment_all, square
 from annotate.track.scenes import KeyFramePicker
 from annotate.track.settling import keep
 from annotate.track.sightings import Seen, Sighting, TrackedFrame
@@ -36,6 +36,17 @@ KEPT_EMBEDDINGS = 32  # of frames between key frames; further ones are embedded 
 
 # What a tracker's state holds besides plain values and what the memory's holds.
 STATE_CLASSES = (Track, Sighting, Seen, Rle)
+
+
+@dataclass(slots=True)
+class _Look:
+    """A frame before it is tracked; what is None of it is looked for when its turn comes."""
+
+    frame: Frame
+    cut: bool  # a scene begins with it
+    detections: Detections | None  # of a key frame
+    embedding: Any = None
+    found: Found | None = None
 
 
 class VideoTracker:
@@ -68,22 +79,22 @@ class VideoTracker:
         what the state holds are then all that was read. Raises MemoryError when a frame is too
         much, with those before it handed out.
         """
-        for frame, cut, detections in self._grounded(frames, at_rest):
-            if cut:
+        for look in self._looked(frames, at_rest):
+            if look.cut:
                 yield from self._known(self._held)
                 self._held = []
                 self._live.end_all()
-            if detections is None and not self._memory.remembers:
-                self._held.append(TrackedFrame(frame, key=False))
+            if look.detections is None and not self._memory.remembers:
+                self._held.append(TrackedFrame(look.frame, key=False))
                 continue
             try:
-                step = self._step(frame, detections)
+                step = self._step(look)
             except MemoryError:  # what came before stays
                 yield from self._known(self._held)
                 raise
             self._held.append(step)
             self._live.time += 1
-            if detections is not None:
+            if look.detections is not None:
                 yield from self._known(self._held[:-1])
                 self._held = self._held[-1:]
         yield from self._known(self._held)
@@ -146,10 +157,8 @@ class VideoTracker:
         self._picker.since_key = state["since_key"]
         self._memory.restore(self._live.bank, state["memory"])
 
-    def _grounded(
-        self, frames: Iterable[Frame], at_rest: Callable[[], None]
-    ) -> Iterator[tuple[Frame, bool, Detections | None]]:
-        """Each frame, whether a scene begins with it, and its detections if it is a key frame."""
+    def _looked(self, frames: Iterable[Frame], at_rest: Callable[[], None]) -> Iterator[_Look]:
+        """Each frame with what models say of it alone; neighbours share their passes."""
         source = pairwise(chain(frames, [None]))  # each frame with the one that follows it
         keys_at_once = max(1, min(self._batch, WINDOW // self._every))
         while window := list(islice(source, keys_at_once * self._every)):
@@ -163,21 +172,48 @@ class VideoTracker:
                 self._detector.find(keys[i : i + keys_at_once])
                 for i in range(0, len(keys), keys_at_once)
             )
-            for frame, cut, key in marks:
-                yield frame, cut, next(found) if key else None
+            looks = [_Look(frame, cut, next(found) if key else None) for frame, cut, key in marks]
+            while looks:
+                some, looks = looks[: self._batch], looks[self._batch :]
+                self._segment(some)
+                while some:  # none is held longer than its turn
+                    yield some.pop(0)
             at_rest()
 
-    def _step(self, frame: Frame, detections: Detections | None) -> TrackedFrame:
+    def _segment(self, looks: Sequence[_Look]) -> None:
+        """Embed frames together, and their detections' masks; what does not fit waits its turn."""
+        if self._batch == 1:
+            return
+        asked = [k for k in looks if k.detections is not None or self._memory.remembers]
+        try:
+            embeddings = self._memory.embed_all([look.frame.image for look in asked])
+            for look, embedding in zip(asked, embeddings, strict=True):
+                look.embedding = embedding
+            keys = [look for look in asked if look.detections is not None]
+            found = segment_all(
+                self._memory,
+                [key.embedding for key in keys],
+                [key.detections for key in keys if key.detections is not None],
+                [key.frame.size_hw for key in keys],
+            )
+            for key, of_frame in zip(keys, found, strict=True):
+                key.found = of_frame
+        except MemoryError:
+            for look in looks:
+                look.embedding = look.found = None
+
+    def _step(self, look: _Look) -> TrackedFrame:
         """Carry the tracks into a frame; in a key frame, settle them with what was found."""
+        frame, detections = look.frame, look.detections
         result = TrackedFrame(frame, key=detections is not None)
-        embedding = self._memory.embed(frame.image)
+        embedding = look.embedding or self._memory.embed(frame.image)
         carried = self._live.carry(embedding, frame.size_hw)
         if detections is None:
             if len(self._held) <= KEPT_EMBEDDINGS:
                 result.embedding = embedding
             self._follow(result, embedding, carried)
         else:
-            found = segment(self._memory, embedding, detections, frame.size_hw)
+            found = look.found or segment(self._memory, embedding, detections, frame.size_hw)
             key_frame = KeyFrame(self._live, result, embedding, carried, found, self._every)
             seeds = key_frame.resolve()
             if self._memory.remembers:

@@ -223,7 +223,9 @@ def test_stills_that_ran_out_of_memory_have_the_same_records(pipeline, tiny_dino
     images = short_of(
         monkeypatch, type(tiny_dino), "score", fits=2, rows=lambda pixels, _: len(pixels)
     )
-    boxes = short_of(monkeypatch, Sam2Image, "decode", fits=1, rows=lambda _, boxes: len(boxes))
+    boxes = short_of(
+        monkeypatch, Sam2Image, "decode_all", fits=1, rows=lambda _, boxes: sum(map(len, boxes))
+    )
     same(pipeline.stills(frames), expected)
     assert max(images) == 6 and max(boxes) >= 2
 
@@ -248,7 +250,7 @@ OF_STILLS = {
     "grounding": (PhraseScorer, "score"),
     "selecting": (select, "nms"),
     "embedding": (Sam2Image, "embed_all"),
-    "decoding": (Sam2Image, "decode"),
+    "decoding": (Sam2Image, "decode_all"),
     "upsampling": (finishing, "crops"),
     "cleaning": (finishing.geometry, "clean_mask"),
     "encoding": (finishing.geometry, "encode_crop"),

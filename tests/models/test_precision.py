@@ -70,7 +70,7 @@ def test_heads_of_a_segmenter_stay_in_float32(half, tiny_sam):
     seeded = memory.seed_masks(embedding, torch.ones(1, 96, 128) > 0)
     features = memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
     bank = memory.bank(max_anchors=1)
-    bank.anchor(1, 0, features[0], seeded.pointers[0])
+    bank.anchor(0, [1], features, seeded.pointers)
     carried = memory.carry(embedding, bank, [1], 1)
     hook.remove()
     assert len(decoded) == 4 * 3 and set(decoded) == {torch.float32}

@@ -9,6 +9,7 @@ from annotate.config.settings import SegmentSettings
 from annotate.data import geometry
 from annotate.data.types import Detections, Frame, Item
 from annotate.errors import ConfigError
+from annotate.segment.base import Segmenter
 from annotate.segment.finishing import Masker
 from annotate.segment.upsampling import upsample_masks
 from annotate.synthetic.still import draw_still
@@ -92,10 +93,11 @@ def test_the_detectors_box_is_compared_with_that_of_the_mask(tiny_segmenter):
     assert np.mean([i.box_iou for i in tight]) > np.mean([i.box_iou for i in loose]) + 0.1
 
 
-class EmptyFor:
+class EmptyFor(Segmenter):
     """A segmenter whose masks come out empty for chosen boxes."""
 
-    boxes_only = False
+    def load(self) -> None:
+        """It is."""
 
     def __init__(self, model, empty: set[int]) -> None:
         self._model, self._empty = model, empty

@@ -119,8 +119,7 @@ def ours(memory: Sam2Memory, clip, joins: dict[int, int], prompt: str):
 
                 seeded = memory.seed_boxes(embedding, torch.from_numpy(mask_boxes(masks.numpy())))
             features = memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
-            for row, i in enumerate(new):
-                bank.anchor(i, t, features[row], seeded.pointers[row])
+            bank.anchor(t, new, features, seeded.pointers)
     return found
 
 
@@ -165,13 +164,12 @@ def test_memory_holds_what_attention_reaches_and_no_more(tiny_sam, clip):
     masks = torch.from_numpy(np.stack([o.mask for o in clip[0].objects[:2]]))
     seeded = memory.seed_masks(embedding, masks)
     features = memory.encode(embedding, seeded.logits, seeded.present, prompted=True)
-    for row in (0, 1):
-        bank.anchor(row, 0, features[row], seeded.pointers[row])
+    bank.anchor(0, [0, 1], features, seeded.pointers)
     for t in range(1, 40):
         carried = memory.carry(embedding, bank, [0, 1], t)
         encoded = memory.encode(embedding, carried.logits, carried.present, prompted=False)
         bank.remember(t, [0, 1], encoded, carried.pointers)
-        bank.anchor(0, t, encoded[0], carried.pointers[0])
+        bank.anchor(t, [0], encoded[:1], carried.pointers[:1])
     assert bank.times(0) == ([0, 39], list(range(25, 40)))
     assert bank.times(1) == ([0], list(range(25, 40)))
     (first,), (second,) = ([*bank.recall([i], 40)] for i in (0, 1))
@@ -191,7 +189,7 @@ def test_objects_with_equal_memories_share_a_pass_and_others_are_padded(tiny_sam
     rng = torch.Generator().manual_seed(0)
     features, pointers = torch.rand(12, 2, 4, 4, generator=rng), torch.rand(12, 8, generator=rng)
     for i in range(12):  # ages 0, 0, 1, 1, ... 5, 5
-        bank.anchor(i, 5 - i // 2, features[i], pointers[i])
+        bank.anchor(5 - i // 2, [i], features[i : i + 1], pointers[i : i + 1])
     for t in range(1, 6):
         older = [i for i in range(12) if 5 - i // 2 < t]
         bank.remember(t, older, features[older] + t, pointers[older] + t)

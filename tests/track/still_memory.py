@@ -78,6 +78,12 @@ class StillMemory:
         nothing = torch.zeros(0)
         return Embedding(nothing, nothing, [], image.shape[:2])
 
+    def embed_all(self, images) -> list[Embedding]:
+        return [self.embed(image) for image in images]
+
+    def decode_all(self, embeddings, boxes):
+        return [self.decode(e, some) for e, some in zip(embeddings, boxes, strict=True)]
+
     def decode(self, embedding: Embedding, boxes: torch.Tensor):
         logits = torch.stack([drawing(tuple(box)) for box in boxes.int().tolist()])
         return logits, torch.full((len(boxes),), self._of_detections)

@@ -8,6 +8,7 @@ import torch
 
 from annotate.data.types import Frame, Item
 from annotate.track.backfill import Seeds, carry_back, decide
+from annotate.track.live_tracks import Memories
 from annotate.track.sightings import Sighting, TrackedFrame
 from tests.settings import TRACK
 from tests.track.still_memory import NOWHERE, SIDE, StillMemory, box_of, drawing
@@ -29,8 +30,8 @@ def held(*boxes: dict[int, tuple[int, int, int, int]]) -> list[TrackedFrame]:
 def seeds(*, born=False, returned=False) -> Seeds:
     """Of track 1, seen HERE."""
     one, nobody = {1}, set()
-    memories = {1: (drawing(HERE)[None], torch.zeros(4))}
-    return Seeds(memories, one if born else nobody, one if returned else nobody)
+    memories = [Memories([1], drawing(HERE)[None, None], torch.zeros(1, 4))]
+    return Seeds(memories, one, one if born else nobody, one if returned else nobody)
 
 
 def places(frames: list[TrackedFrame], track_id: int = 1) -> list:
@@ -93,7 +94,7 @@ def test_frames_are_embedded_again_only_where_their_embedding_was_not_kept():
 
 def test_without_seeds_nothing_is_looked_at():
     frames, memory = held({}, {}), StillMemory()
-    carry_back(memory, frames, Seeds({}, set(), set()), TRACK)
+    carry_back(memory, frames, Seeds([], set(), set(), set()), TRACK)
     assert memory.embedded == 0
 
 

@@ -36,7 +36,7 @@ def test_a_track_that_memory_takes_for_absent_has_an_empty_mask():
     memory = StillMemory({3: {2: NOWHERE}})
     bank = memory.bank(max_anchors=1)
     for track_id in (1, 2):
-        bank.anchor(track_id, 0, drawing(BOX)[None], torch.zeros(4))
+        bank.anchor(0, [track_id], drawing(BOX)[None, None], torch.zeros(1, 4))
     carried = carry(memory, memory.embed(PICTURE), bank, [1, 2], 3)
     assert carried.shown.tolist() == [True, False]
     absent = of_rows(carried.said, [1])

@@ -63,6 +63,12 @@ class Sam2(Segmenter):
         """See Segmenter; logits are (k, s, s)."""
         return self._image.decode(embedding, boxes_k4)
 
+    def decode_all(
+        self, embeddings: Sequence[Embedding], boxes: Sequence[Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """See Segmenter."""
+        return self._image.decode_all(embeddings, boxes)
+
     @property
     def provenance(self) -> Mapping[str, Any]:
         """The weights."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from annotate.models.transfer import indices
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -53,15 +54,21 @@ class MemoryBank:
         self._pointers: Tensor | None = None  # (rows, a + ring of pointers, c)
         self._times: Tensor | None = None  # (rows, a + ring of pointers), as on the device
 
-    def anchor(self, object_id: int, time: int, features: Tensor, pointer: Tensor) -> None:
-        """Remember a prompted frame: the first one for good, and the newest ones.
+    def anchor(self, time: int, ids: Sequence[int], features: Tensor, pointers: Tensor) -> None:
+        """Remember a frame in which objects were prompted: the first for good, and the newest.
 
-        `features` are (m, s, s), `pointer` (c,).
+        `features` are (k, m, s, s), `pointers` (k, c).
         """
-        row = self._row(object_id, features, pointer)
-        slot = self._anchor_slot(row, time)
-        self._anchored[row, slot] = time
-        self._write(slice(row, row + 1), slot, slot, time, features[None], pointer[None])
+        rows = [self._row(object_id, features, pointers) for object_id in ids]
+        slots = np.array([self._anchor_slot(row, time) for row in rows])
+        self._anchored[rows, slots] = time
+        for slot in dict.fromkeys(slots.tolist()):
+            (some,) = np.nonzero(slots == slot)
+            told = features, pointers
+            if len(some) < len(rows):
+                index = indices(tuple(some.tolist()), features.device)
+                told = features.index_select(0, index), pointers.index_select(0, index)
+            self._write(self._at([rows[n] for n in some]), slot, slot, time, *told)
 
     def remember(self, time: int, ids: Sequence[int], features: Tensor, pointers: Tensor) -> None:
         """Remember a frame for objects that were not prompted in it, in place of the oldest.
@@ -94,6 +101,12 @@ class MemoryBank:
             self._tokens, self._pointers, self._times = (
                 held[:end].clone() for held in (self._tokens, self._pointers, self._times)
             )
+
+    def forget_past(self, object_id: int) -> None:
+        """Drop all that is remembered of an object that will be anchored anew."""
+        if object_id in self.ids:
+            row = self.ids.index(object_id)
+            self._anchored[row] = self._moments[row] = NEVER
 
     def forget_moments(self, object_id: int) -> None:
         """Drop all but the anchors: after a long absence the recent frames mislead."""
@@ -180,19 +193,19 @@ class MemoryBank:
         self._times[rows, pointer_slot] = time
 
     @torch.inference_mode()
-    def _row(self, object_id: int, features: Tensor, pointer: Tensor) -> int:
-        """Of an object, a new one where it has none yet."""
+    def _row(self, object_id: int, features: Tensor, pointers: Tensor) -> int:
+        """Of an object, a new one where it has none yet, for features and pointers like these."""
         if object_id in self.ids:
             return self.ids.index(object_id)
         row = len(self.ids)
         anchors = self._anchored.shape[1]
         if self._tokens is None:
-            m, s, _ = features.shape
+            _, m, s, _ = features.shape
             slots = anchors + self._pointer_frames
             # What is padding must be numbers, for zero times what is not is not zero.
             self._tokens = features.new_zeros(1, anchors + self._mask_frames, s * s, m)
-            self._pointers = pointer.new_zeros(1, slots, len(pointer))
-            self._times = pointer.new_zeros((1, slots), dtype=torch.float32)
+            self._pointers = pointers.new_zeros(1, slots, pointers.shape[1])
+            self._times = pointers.new_zeros((1, slots), dtype=torch.float32)
         elif row == len(self._tokens):
             assert self._pointers is not None and self._times is not None
             room = 1 + row // 4
@@ -247,9 +260,3 @@ class MemoryBank:
         self.ids = list(state["ids"])
         self._anchored, self._moments = state["anchored"], state["moments"]
         self._tokens, self._pointers, self._times = state["held"]
-
-
-@lru_cache(maxsize=512)
-def indices(values: tuple[int, ...], device: torch.device) -> Tensor:
-    """Indices on a device; the same ones come again and again, and are sent there once."""
-    return torch.tensor(values, device=device)

@@ -16,7 +16,9 @@ from torchvision.transforms.v2 import functional as transforms
 
 from annotate.data.types import Image
 from annotate.models import precision
+from annotate.models.devices import shares_passes
 from annotate.models.pictures import on_device
+from annotate.models.transfer import indices
 from annotate.segment.sam2.heads import Heads
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -50,7 +52,7 @@ class Sam2Image:
     @torch.inference_mode()
     def embed_all(self, images: Sequence[Image]) -> list[Embedding]:
         """Encode RGB images, whatever their sizes: on a GPU in one pass, on a CPU one by one."""
-        if self.device.type == "cpu" and len(images) > 1:  # whose cache holds one at best
+        if len(images) > 1 and not shares_passes(self.device):
             return [embedding for image in images for embedding in self.embed_all([image])]
         with self.autocast():
             out = self.model.forward_image(torch.stack([self._prepared(i) for i in images]))
@@ -69,18 +71,37 @@ class Sam2Image:
         prepared: Tensor = (pixels - self._mean) / self._std
         return prepared
 
-    @torch.inference_mode()
     def decode(self, embedding: Embedding, boxes_k4: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (k >= 1, 4) xyxy px to mask logits (k, 4s, 4s) and IoU estimates (k,)."""
-        corners = box_corners(boxes_k4, embedding, self.model.image_size).to(self.device)
-        features = embedding.features.float()
+        (made,) = self.decode_all([embedding], [boxes_k4])
+        return made
+
+    @torch.inference_mode()
+    def decode_all(
+        self, embeddings: Sequence[Embedding], boxes: Sequence[Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """As `decode`, of several pictures: on a GPU in one pass, on a CPU one by one."""
+        if len(embeddings) > 1 and not shares_passes(self.device):
+            each = zip(embeddings, boxes, strict=True)
+            return [made for e, some in each for made in self.decode_all([e], [some])]
+        side, counts = self.model.image_size, [len(some) for some in boxes]
+        corners = [box_corners(b, e, side) for b, e in zip(boxes, embeddings, strict=True)]
+        features, *high_res = (
+            torch.cat(levels) if len(levels) > 1 else levels[0]
+            for levels in zip(*((e.features, *e.high_res) for e in embeddings), strict=True)
+        )
+        if len(embeddings) > 1:
+            picture = tuple(n for n, count in enumerate(counts) for _ in range(count))
+            index = indices(picture, self.device)
+            features, *high_res = (level.index_select(0, index) for level in (features, *high_res))
+        features = features.float()
         if self.model.directly_add_no_mem_embed:
             features = features + self.model.no_mem_embed.view(1, -1, 1, 1)
-        said = self.heads.decode(
-            features, embedding.high_res, self.heads.boxes(corners), multimask=False
-        )
+        prompts = self.heads.boxes(torch.cat(corners).to(self.device))
+        said = self.heads.decode(features, high_res, prompts, multimask=False)
         # The bound of sam2's own predictor, which keeps later interpolation tame.
-        return said.logits[:, 0].float().clamp(-32, 32), said.ious[:, 0].float()
+        logits, ious = said.logits[:, 0].float().clamp(-32, 32), said.ious[:, 0].float()
+        return list(zip(torch.split(logits, counts), torch.split(ious, counts), strict=True))
 
     def autocast(self) -> torch.autocast:
         """Half precision where it pays, for all but the heads."""

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from annotate.models.transfer import indices
 from annotate.segment.base import Prediction
-from annotate.segment.sam2.bank import MemoryBank, Remembered, indices
+from annotate.segment.sam2.bank import MemoryBank, Remembered
 from annotate.segment.sam2.image import Embedding, Sam2Image, box_corners
 
 # Bytes of memory tokens attended at a time on a CPU: beyond, attention waits for main memory. At

@@ -1,0 +1,129 @@
+"""What a GPU does, seen on a CPU: pictures that share passes, and what a device is asked for."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annotate.data.types import Frame, Item
+from annotate.discover.class_list import load_prompts
+from annotate.runner.pipeline import Pipeline
+from annotate.segment.sam2 import image
+from annotate.segment.sam2.image import Sam2Image
+from annotate.synthetic.clip import Clip
+from annotate.synthetic.still import draw_still
+from tests.ground.detectors import detector
+from tests.settings import SEGMENT, TRACK
+
+COMBOS = [("red", "circle"), ("blue", "square")]
+FRAMES = 14
+
+
+def pipeline(tiny_dino, tiny_segmenter, *, every: int = 1, batch: int = 1) -> Pipeline:
+    finder = detector(tiny_dino, load_prompts([" ".join(c) for c in COMBOS]))
+    return Pipeline(finder, tiny_segmenter, segment=SEGMENT, track=TRACK, every=every, batch=batch)
+
+
+@pytest.fixture
+def sharing(monkeypatch):
+    """How many pictures each pass of the encoder had, while it shares passes as on a GPU."""
+    monkeypatch.setattr(image, "shares_passes", lambda device: True)
+    passes: list[int] = []
+    whole = Sam2Image.embed_all
+
+    def watched(self, images):
+        passes.append(len(images))
+        return whole(self, images)
+
+    monkeypatch.setattr(Sam2Image, "embed_all", watched)
+    return passes
+
+
+def same(found, plain) -> None:
+    """The same objects with the same ids; boxes within half a pixel, masks at 0.99 IoU or more."""
+    assert [r.frame_id for r in found] == [r.frame_id for r in plain]
+    for one, two in zip(found, plain, strict=True):
+        assert [(i.class_id, i.track_id, i.origin) for i in one.instances] == [
+            (i.class_id, i.track_id, i.origin) for i in two.instances
+        ]
+        for a, b in zip(one.instances, two.instances, strict=True):
+            np.testing.assert_allclose(a.box_xyxy, b.box_xyxy, atol=0.5)
+            mine, other = a.mask.decode(), b.mask.decode()
+            assert (mine & other).sum() >= 0.99 * (mine | other).sum()
+            assert a.score == pytest.approx(b.score, abs=1e-4)
+            assert a.mask_score == pytest.approx(b.mask_score, abs=1e-3)
+
+
+def test_stills_that_share_passes_have_the_same_records(tiny_dino, tiny_segmenter, sharing):
+    sizes = [(96, 96), (96, 96), (96, 96), (96, 96)]
+    frames = [
+        Frame(Item(f"{n}.png", None), draw_still(n, size, combos=COMBOS).image)
+        for n, size in enumerate(sizes)
+    ]
+    one_by_one = pipeline(tiny_dino, tiny_segmenter)
+    plain = [record for frame in frames for record in one_by_one.stills([frame])]
+    assert sharing == [1] * 4 and sum(len(r.instances) for r in plain) >= 6
+    same(one_by_one.stills(frames), plain)
+    assert sharing[4:] == [4]
+
+
+def clip_frames() -> list[Frame]:
+    clip = Clip(4, (160, 120), combos=COMBOS, objects=4)
+    item = Item("a.mp4", None, "video")
+    return [Frame(item, clip.frame(t).image, t, t / 25) for t in range(FRAMES)]
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_video_whose_frames_share_passes_has_the_same_tracks(
+    tiny_dino, tiny_segmenter, sharing, every
+):
+    def records(batch: int):
+        passing = pipeline(tiny_dino, tiny_segmenter, every=every, batch=batch).video(clip_frames())
+        return list(passing.settled(list(passing.provisional())))
+
+    plain = records(1)
+    assert max(sharing) == 1 and max(len(r.instances) for r in plain) >= 2
+    same(records(4), plain)
+    assert max(sharing) == 4
+
+
+def test_a_frame_that_does_not_fit_costs_none_of_those_it_shares_a_pass_with(
+    tiny_dino, tiny_segmenter, sharing, monkeypatch
+):
+    """Frame 5 is too much for the encoder: 0 to 4 are handed out, though 4 shares its pass."""
+    frames = clip_frames()
+    whole = Sam2Image.embed_all
+
+    def short(self, images):
+        if any(shown is frames[5].image for shown in images):
+            raise MemoryError("out of memory")
+        return whole(self, images)
+
+    monkeypatch.setattr(Sam2Image, "embed_all", short)
+    passing = pipeline(tiny_dino, tiny_segmenter, batch=4).video(frames)
+    handed_out = []
+    with pytest.raises(MemoryError):
+        for record in passing.provisional():
+            handed_out.append(record.frame_index)
+    assert handed_out == [0, 1, 2, 3, 4]
+
+
+def test_a_device_is_sent_little_and_waited_for_less():
+    """A picture is sent once; 4 waits at most, and of operator calls half of what there were."""
+    command = [sys.executable, "-m", "bench.device_calls", "--json", "--objects", "3", "6"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    few, more = ([row for row in rows if row["objects"] == count] for count in (3, 6))
+    assert len(few) == len(more) == 3
+    for row in rows:
+        assert row["waits"] <= 4, row
+    stills, *videos = few
+    assert stills["uploads"] <= 8 + 6
+    assert all(video["calls"] <= 1550 for video in videos), videos
+    assert (more[2]["calls"] - few[2]["calls"]) / 3 < 20

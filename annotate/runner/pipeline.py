@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from heapq import merge
 from typing import Any
 
 import torch
 
 from annotate.config.settings import SegmentSettings, TileSettings, TrackSettings
+from annotate.data.stages import Stages
 from annotate.data.types import Frame, FrameRecord, Instance, Item
 from annotate.ground.base import Grounder
 from annotate.ground.select import Detector
@@ -22,13 +25,19 @@ from annotate.segment.finishing import Cut, Masker, cut_boxes, cut_given, cut_ma
 from annotate.segment.video import VideoSegmenter
 from annotate.track import settling
 from annotate.track.endless import EndlessSettling
-from annotate.track.sightings import Sighting, TrackedFrame
+from annotate.track.sightings import Sighting
 from annotate.track.tracker import STATE_CLASSES, VideoTracker
 from annotate.verify.opinions import Opinions
 
+FINISHERS = min(4, os.cpu_count() or 1)  # threads that finish masks
+FINISHED_AHEAD = 8  # frames of a video whose masks may be finished while others are tracked
+
 
 class Pipeline:
-    """The models with one class list; `seconds` adds up what each stage took."""
+    """The models with one class list; `stages` adds up what each stage takes.
+
+    Masks are finished on threads of their own, while models are at the next frames.
+    """
 
     def __init__(
         self,
@@ -51,13 +60,17 @@ class Pipeline:
         self._detector = detector
         masker = Masker(segmenter, segment, at_once=boxes_at_once)
         self._masker = CloseUp(masker, tile) if tile is not None else masker
+        self.stages = Stages()
         self._video = VideoSegmenter(
-            segmenter, boxes_at_once=boxes_at_once, objects_at_once=objects_at_once
+            segmenter,
+            boxes_at_once=boxes_at_once,
+            objects_at_once=objects_at_once,
+            stages=self.stages,
         )
+        self._pool = ThreadPoolExecutor(FINISHERS, thread_name_prefix="finish masks")
         self._segment, self._track = segment, track
         self._opinions = opinions
         self._every, self._batch = every, batch
-        self.seconds: Counter[str] = Counter()
 
     @property
     def grounder(self) -> Grounder:
@@ -68,12 +81,23 @@ class Pipeline:
 
         Raises MemoryError when one is too much, MediaError when one cannot be grounded.
         """
-        with self._timed("ground"):
+        return self.begin(frames)()
+
+    def begin(self, frames: Sequence[Frame]) -> Callable[[], list[FrameRecord]]:
+        """As `stills`; what it gives waits for their masks, which others may come before."""
+        with self.stages.of("ground"):
             found = self._detector.find(frames)
-        with self._timed("segment"):
-            made = self._masker.refine_all(frames, found)
+        with self.stages.of("segment"):
+            begun = self._masker.begin_all(frames, found)
+        return partial(self._finished, frames, [self._pool.submit(finish) for finish in begun])
+
+    def _finished(
+        self, frames: Sequence[Frame], masks: Sequence[Future[tuple[Instance, ...]]]
+    ) -> list[FrameRecord]:
+        with self.stages.of("masks"):
+            made = [of_frame.result() for of_frame in masks]
         if self._opinions is not None:
-            with self._timed("verify"):
+            with self.stages.of("verify"):
                 made = [
                     self._opinions.given(frame.image, instances)
                     for frame, instances in zip(frames, made, strict=True)
@@ -88,13 +112,11 @@ class Pipeline:
         With `after`, the state of an earlier pass, it goes on there; the frames must then begin
         with those that it held. Without a memory there are records of key frames alone.
         """
-        tracker = VideoTracker(
-            self._video, self._detector, self._track, every=self._every, batch=self._batch
-        )
+        tracker = self._tracker(self._batch)
         source = iter(frames)
         if after is not None:
             tracker.restore(after["tracker"], source)
-        return self._pass(tracker, source)
+        return self._pass(tracker, source, ahead=FINISHED_AHEAD)
 
     def stream(self, frames: Iterable[Frame]) -> Iterator[FrameRecord]:
         """Records of a video that may have no end, while its frames come in; see VideoPass.so_far.
@@ -102,16 +124,28 @@ class Pipeline:
         A record comes at most 2 * `every` frames after its frame was read.
         """
         # Key frames do not wait for each other, as those of `video` do to share a pass.
-        tracker = VideoTracker(self._video, self._detector, self._track, every=self._every, batch=1)
-        return self._pass(tracker, frames).so_far()
+        return self._pass(self._tracker(1), frames, ahead=0).so_far()
 
-    def _pass(self, tracker: VideoTracker, frames: Iterable[Frame]) -> VideoPass:
+    def _tracker(self, batch: int) -> VideoTracker:
+        return VideoTracker(
+            self._video,
+            self._detector,
+            self._track,
+            every=self._every,
+            batch=batch,
+            stages=self.stages,
+        )
+
+    def _pass(self, tracker: VideoTracker, frames: Iterable[Frame], *, ahead: int) -> VideoPass:
         return VideoPass(
             tracker,
             frames,
             self._segment,
             boxes_only=self._video.boxes_only,
             opinions=self._opinions,
+            stages=self.stages,
+            pool=self._pool,
+            ahead=ahead,
         )
 
     @property
@@ -123,12 +157,6 @@ class Pipeline:
     def state_classes(self) -> tuple[type, ...]:
         """The dataclasses that the state of a pass holds."""
         return (*self._video.state_classes, *STATE_CLASSES)
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] += time.perf_counter() - start  # type: ignore[assignment]
 
 
 class VideoPass:
@@ -147,8 +175,19 @@ class VideoPass:
         *,
         boxes_only: bool = False,
         opinions: Opinions | None = None,
+        stages: Stages | None = None,
+        pool: Executor | None = None,
+        ahead: int = 0,
     ) -> None:
-        """`boxes_only`: see Segmenter. `opinions` are asked of what was detected in key frames."""
+        """`boxes_only`: see Segmenter. `opinions` are asked of what was detected in key frames.
+
+        Masks of so many frames `ahead` are finished by the pool while the next ones are tracked;
+        with opinions none are, for a track must know them before it is merged into another one.
+        """
+        self._stages = stages or Stages()
+        self._pool = pool
+        self._ahead = 0 if opinions is not None or pool is None else ahead
+        self._waiting: deque[tuple[FrameRecord, Future[tuple[Instance, ...]]]] = deque()
         self._tracker = tracker
         self._frames = frames
         self._segment = segment
@@ -157,17 +196,44 @@ class VideoPass:
         self._masks = MemoryLimit("masks")
 
     def state(self) -> dict[str, Any]:
-        """What a later pass needs to go on from here; to be asked for `at_rest`."""
+        """What a later pass needs to go on from here; to be asked for `at_rest`, after `rest`."""
         tracker = self._tracker.state()
         return {"tracker": tracker, "held": [index for index, *_ in tracker["held"]]}
 
     def provisional(self, *, at_rest: Callable[[], None] = lambda: None) -> Iterator[FrameRecord]:
-        """A record per frame, in order; see VideoTracker.track for `at_rest`."""
-        for tracked in self._tracker.track(self._frames, at_rest=at_rest):
-            instances = tuple(self._instances(tracked))
-            if self._opinions is not None and tracked.key:
-                self._ask(self._opinions, tracked.frame, instances)
-            yield ok_record(tracked.frame, instances)
+        """A record per frame, in order; see VideoTracker.track for `at_rest`, and `rest`."""
+        frames = self._stages.each("decode", self._frames)
+        tracked = self._stages.each("track", self._tracker.track(frames, at_rest=at_rest))
+        try:
+            for one in tracked:
+                bare = ok_record(one.frame, ())  # the picture itself need not wait
+                sightings = list(one.sightings.values())
+                if self._ahead and self._pool is not None:
+                    finish = self._pool.submit(self._instances, sightings, one.frame.size_hw)
+                    self._waiting.append((bare, finish))
+                    if len(self._waiting) > self._ahead:
+                        yield self._next()
+                    continue
+                with self._stages.of("masks"):
+                    instances = self._instances(sightings, one.frame.size_hw)
+                if self._opinions is not None and one.key:
+                    with self._stages.of("verify"):
+                        self._ask(self._opinions, one.frame, instances)
+                yield replace(bare, instances=instances)
+        except Exception:  # what came before stays
+            yield from self.rest()
+            raise
+        yield from self.rest()
+
+    def rest(self) -> Iterator[FrameRecord]:
+        """The records that `provisional` has not handed out yet, and then will not."""
+        while self._waiting:
+            yield self._next()
+
+    def _next(self) -> FrameRecord:
+        bare, masks = self._waiting.popleft()
+        with self._stages.of("masks"):
+            return replace(bare, instances=masks.result())
 
     def _ask(self, opinions: Opinions, frame: Frame, instances: tuple[Instance, ...]) -> None:
         """Have the tracks of what was detected in a frame remember a second opinion on it."""
@@ -190,13 +256,13 @@ class VideoPass:
         for moment, record in enumerate(records):
             yield endless.settle(record, moment, self._tracker.kept())
 
-    def _instances(self, tracked: TrackedFrame) -> Iterator[Instance]:
-        sightings = list(tracked.sightings.values())
-        if not sightings:
-            return
-        for row, cut in self._cuts(sightings, tracked.frame.size_hw):
+    def _instances(
+        self, sightings: Sequence[Sighting], size_hw: tuple[int, int]
+    ) -> tuple[Instance, ...]:
+        made = []
+        for row, cut in self._cuts(sightings, size_hw):
             seen = sightings[row].seen
-            yield Instance(
+            instance = Instance(
                 instance_id="",
                 class_id=0 if seen is None else seen.class_id,
                 phrase="",
@@ -211,6 +277,8 @@ class VideoPass:
                 box_iou=None if seen is None else cut.iou_with(seen.box_xyxy),
                 agreement=None if seen is None else seen.agreement,
             )
+            made.append(instance)
+        return tuple(made)
 
     def _cuts(
         self, sightings: Sequence[Sighting], size_hw: tuple[int, int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from annotate.config.settings import RunnerSettings
 from annotate.data.types import Frame, FrameRecord, Item
 from annotate.decode.depth import Told
 from annotate.decode.download import at_hand
-from annotate.decode.read_ahead import check_name, decode_ahead
+from annotate.decode.read_ahead import check_name, decode_ahead, frames_ahead
 from annotate.decode.video import open_video
 from annotate.discover import fingerprints
 from annotate.discover.fingerprints import Fingerprint
@@ -64,7 +64,7 @@ class Worker:
     @property
     def seconds(self) -> Counter[str]:
         """What each stage has taken so far."""
-        return self._pipeline.seconds
+        return self._pipeline.stages.seconds
 
     def run(
         self, units: Sequence[Unit], run: Run, seen: Mapping[str, Fingerprint], on_step: OnStep
@@ -127,8 +127,11 @@ class Worker:
             run.push_part(unit.part)
             return
         batch = self._feed.batch
-        made = list(_annotated(islice(decoded, len(unit.items)), self._pipeline, batch, on_step))
-        parquet.write_part(run.records_dir, unit.part, made)
+        stages = self._pipeline.stages
+        own = stages.each("decode", islice(decoded, len(unit.items)))
+        made = list(_annotated(own, self._pipeline, batch, on_step))
+        with stages.of("write"):
+            parquet.write_part(run.records_dir, unit.part, made)
         run.push_part(unit.part)
 
 
@@ -160,24 +163,32 @@ def run_video(
         passing = pipeline.video(reading.frames(), after=sealed and sealed["pass"])
         following = reading.following  # index of the frame to be recorded next
 
+        def keep(record: FrameRecord) -> None:
+            nonlocal following
+            with pipeline.stages.of("write"):
+                unfinished.add(record)
+            following = record.frame_index + feed.stride
+            on_step(_step(record))
+
         def at_rest() -> None:
             if unfinished.due:
+                for record in passing.rest():
+                    keep(record)
                 unfinished.seal({**reading.state(), "pass": passing.state()})
                 run.push(f"unfinished/{unit.part}")
 
         try:
             for record in passing.provisional(at_rest=at_rest):
-                unfinished.add(record)
-                following = record.frame_index + feed.stride
-                on_step(_step(record))
+                keep(record)
         except Exception as error:
             if not (reason := _reason(error)):
                 raise
             reading.break_off(following, MediaError(reason))
         with parquet.PartWriter(run.records_dir, unit.part) as settled:
             made = passing.settled(unfinished.read())
-            for record in merge(made, reading.damage, key=lambda r: r.frame_index):
-                settled.add(record)
+            with pipeline.stages.of("write"):
+                for record in merge(made, reading.damage, key=lambda r: r.frame_index):
+                    settled.add(record)
     unfinished.remove()
     on_step(Step(items=1, failed=len(reading.damage)))
 
@@ -193,6 +204,7 @@ class _Reading:
         self._told = told
         self._feed = feed
         self._held = ExitStack()
+        self._crowded = over(feed.runner.max_ram_gb)
         self.following = 0  # index of the frame to be read next
         self.damage: list[FrameRecord] = []
 
@@ -223,7 +235,8 @@ class _Reading:
             return
         while True:
             try:
-                for frame in video.frames(stride=stride, start=self.following):
+                source = video.frames(stride=stride, start=self.following)
+                for frame in frames_ahead(source, self._feed.runner.ahead, crowded=self._crowded):
                     self.following = frame.index + stride
                     yield frame
                 return
@@ -252,13 +265,23 @@ def _annotated(
     batch: int,
     on_step: OnStep,
 ) -> Iterator[FrameRecord]:
-    """Records of one unit; frames wait until `batch` of their size are there, or the unit ends."""
+    """Records of one unit; frames wait until `batch` of their size are there, or the unit ends.
+
+    The masks of a batch are finished while models are at the next one.
+    """
     waiting: dict[tuple[int, int], list[Frame]] = defaultdict(list)
+    begun: deque[tuple[list[Frame], Callable[[], list[FrameRecord]]]] = deque()
+
+    def finished(left: int) -> Iterator[FrameRecord]:
+        while len(begun) > left:
+            for record in _of_batch(pipeline, *begun.popleft()):
+                on_step(_step(record))
+                yield record
 
     def flush(size_hw: tuple[int, int]) -> Iterator[FrameRecord]:
-        for record in _of_batch(pipeline, waiting.pop(size_hw)):
-            on_step(_step(record))
-            yield record
+        frames = waiting.pop(size_hw)
+        begun.append((frames, _begun(pipeline, frames)))
+        yield from finished(left=1)
 
     for item, frame in decoded:
         if isinstance(frame, MediaError):
@@ -274,6 +297,7 @@ def _annotated(
             yield from flush(max(waiting, key=lambda size: len(waiting[size])))
     for size_hw in list(waiting):
         yield from flush(size_hw)
+    yield from finished(left=0)
 
 
 def _step(record: FrameRecord) -> Step:
@@ -282,17 +306,34 @@ def _step(record: FrameRecord) -> Step:
     return Step(int(record.media == "image"), int(not failed), int(failed))
 
 
-def _of_batch(pipeline: Pipeline, frames: Sequence[Frame]) -> Iterator[FrameRecord]:
+def _begun(pipeline: Pipeline, frames: Sequence[Frame]) -> Callable[[], list[FrameRecord]]:
+    """What gives the records of a batch, or the error at which it failed."""
+    try:
+        return pipeline.begin(frames)
+    except Exception as error:
+        failed = error
+        if _reason(error):
+            failed.__traceback__ = None  # which holds the tensors of what failed
+
+    def fail() -> list[FrameRecord]:
+        raise failed
+
+    return fail
+
+
+def _of_batch(
+    pipeline: Pipeline, frames: Sequence[Frame], begun: Callable[[], list[FrameRecord]]
+) -> Iterator[FrameRecord]:
     """Records of frames of one size; one at which the models fail costs only itself."""
     try:
-        yield from pipeline.stills(frames)
+        yield from begun()
     except Exception as error:
         if not (reason := _reason(error)):
             raise
         error.__traceback__ = None  # which holds the tensors of what failed
         if len(frames) > 1:
             for frame in frames:
-                yield from _of_batch(pipeline, [frame])
+                yield from _of_batch(pipeline, [frame], _begun(pipeline, [frame]))
             return
         log.warning("%s: %s", frames[0].item.name, reason)
         yield failed_record(frames[0].item, reason)

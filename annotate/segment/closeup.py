@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -33,41 +33,46 @@ class CloseUp:
     def refine_all(
         self, frames: Sequence[Frame], found: Sequence[Detections]
     ) -> list[tuple[Instance, ...]]:
+        """See Masker."""
+        return [finish() for finish in self.begin_all(frames, found)]
+
+    def begin_all(
+        self, frames: Sequence[Frame], found: Sequence[Detections]
+    ) -> list[Callable[[], tuple[Instance, ...]]]:
         """See Masker. A box that no tile shows with its surroundings is cut from the whole."""
         seen = [views(f.size_hw, self._settings.size, self._settings.overlap) for f in frames]
         whole = [n for n, of_frame in enumerate(seen) if len(of_frame) == 1 or not len(found[n])]
-        made = dict(
-            zip(
-                whole,
-                self._masker.refine_all([frames[n] for n in whole], [found[n] for n in whole]),
-                strict=True,
-            )
-        )
+        begun = self._masker.begin_all([frames[n] for n in whole], [found[n] for n in whole])
+        made = dict(zip(whole, begun, strict=True))
         return [
-            made[n] if n in made else self._refine(frames[n], found[n], seen[n])
+            made[n] if n in made else self._begin(frames[n], found[n], seen[n])
             for n in range(len(frames))
         ]
 
-    def _refine(
+    def _begin(
         self, frame: Frame, found: Detections, seen: Sequence[View]
-    ) -> tuple[Instance, ...]:
+    ) -> Callable[[], tuple[Instance, ...]]:
         """Of one frame whose tiles share passes."""
         shown: dict[View, list[int]] = defaultdict(list)
         for row, box in enumerate(found.boxes_xyxy):
             is_given = found.masks is not None and found.masks[row] is not None
             shown[seen[0] if is_given else _best_view(seen, box)].append(row)
-        made: dict[int, Instance] = {}
         crops = [
             Frame(frame.item, view.of(frame.image), frame.index, frame.time_s) for view in shown
         ]
         parts = [_part(found, rows, view) for view, rows in shown.items()]
-        for (view, rows), instances in zip(
-            shown.items(), self._masker.refine_all(crops, parts), strict=True
-        ):
-            for instance in instances:
-                row = rows[int(instance.instance_id.rpartition(":")[2])]
-                made[row] = _whole(instance, f"{frame.frame_id}:{row}", view, frame.size_hw)
-        return tuple(made[row] for row in sorted(made))
+        begun = self._masker.begin_all(crops, parts)
+        frame_id, size_hw = frame.frame_id, frame.size_hw
+
+        def finish() -> tuple[Instance, ...]:
+            made: dict[int, Instance] = {}
+            for (view, rows), of_view in zip(shown.items(), begun, strict=True):
+                for instance in of_view():
+                    row = rows[int(instance.instance_id.rpartition(":")[2])]
+                    made[row] = _whole(instance, f"{frame_id}:{row}", view, size_hw)
+            return tuple(made[row] for row in sorted(made))
+
+        return finish
 
 
 def _best_view(seen: Sequence[View], box_xyxy: Any) -> View:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import merge
 from itertools import chain, groupby
 from typing import Any
@@ -44,19 +45,28 @@ class Masker:
     def refine_all(
         self, frames: Sequence[Frame], found: Sequence[Detections]
     ) -> list[tuple[Instance, ...]]:
-        """Instances of each frame in the order of its detections; empty masks are left out.
+        """Instances of each frame in the order of its detections; empty masks are left out."""
+        return [finish() for finish in self.begin_all(frames, found)]
+
+    def begin_all(
+        self, frames: Sequence[Frame], found: Sequence[Detections]
+    ) -> list[Callable[[], tuple[Instance, ...]]]:
+        """As `refine_all`; what is left to do for each frame needs no model, and any thread may.
 
         Frames share passes of the segmenter. `instance_id` counts the detections, so it does not
-        depend on which masks came out empty. Raises MemoryError when one picture, box or mask alone
-        is too much.
+        depend on which masks came out empty. Raises MemoryError when one picture, box or, later,
+        mask alone is too much.
         """
         asked = [_without_mask(some) for some in found]
         models = [n for n, rows in enumerate(asked) if rows and not self._segmenter.boxes_only]
         made = dict(zip(models, self._decoded(models, frames, found, asked), strict=True))
         return [
-            tuple(self._instances(frame, some, rows, made.get(n)))
+            partial(self._finish, frame.frame_id, frame.size_hw, some, rows, made.get(n))
             for n, (frame, some, rows) in enumerate(zip(frames, found, asked, strict=True))
         ]
+
+    def _finish(self, *told: Any) -> tuple[Instance, ...]:
+        return tuple(self._instances(*told))
 
     def _decoded(
         self,
@@ -83,7 +93,8 @@ class Masker:
 
     def _instances(
         self,
-        frame: Frame,
+        frame_id: str,
+        size_hw: tuple[int, int],
         found: Detections,
         asked: list[int],
         made: tuple[Tensor, Tensor] | None,
@@ -93,14 +104,14 @@ class Masker:
         cuts: Iterator[tuple[int, Cut]] = iter(())
         if made is not None:
             estimates[asked] = made[1].numpy()
-            cuts = cut_masks(made[0], frame.size_hw, self._settings, self._masks)
+            cuts = cut_masks(made[0], size_hw, self._settings, self._masks)
         elif asked:
-            cuts = cut_boxes(found.boxes_xyxy[asked], frame.size_hw)
+            cuts = cut_boxes(found.boxes_xyxy[asked], size_hw)
         own = ((asked[n], cut) for n, cut in cuts)
         given = cut_given(found.masks or ())
         for row, cut in merge(own, given, key=lambda found: found[0]):
             yield Instance(
-                instance_id=f"{frame.frame_id}:{row}",
+                instance_id=f"{frame_id}:{row}",
                 class_id=int(found.class_ids[row]),
                 phrase=found.phrases[row],
                 score=float(found.scores[row]),

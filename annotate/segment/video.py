@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from annotate.data.stages import Stages
 from annotate.data.types import Image
 from annotate.models.memory_limit import MemoryLimit
 from annotate.segment.base import Memory, Prediction, Segmenter
@@ -29,7 +30,10 @@ class VideoSegmenter:
         *,
         boxes_at_once: MemoryLimit | None = None,
         objects_at_once: MemoryLimit | None = None,
+        stages: Stages | None = None,
     ) -> None:
+        """`stages` adds up what pictures and boxes take, as `segment`."""
+        self._stages = stages or Stages()
         self.remembers = segmenter.memory is not None
         self.boxes_only = segmenter.boxes_only
         self._segmenter = segmenter
@@ -63,13 +67,16 @@ class VideoSegmenter:
 
     def embed_all(self, images: Sequence[Image]) -> list[Any]:
         """As Segmenter's `embed`, as many at a time as fit."""
-        return [e for made in self._pictures.slices(images, self._segmenter.embed) for e in made]
+        with self._stages.of("segment"):
+            passes = self._pictures.slices(images, self._segmenter.embed)
+            return [embedding for made in passes for embedding in made]
 
     def decode_all(
         self, embeddings: Sequence[Any], boxes: Sequence[Tensor]
     ) -> list[tuple[Tensor, Tensor]]:
         """As Segmenter's, as many boxes at a time as fit."""
-        return decode_all(self._segmenter, embeddings, boxes, self._boxes_at_once)
+        with self._stages.of("segment"):
+            return decode_all(self._segmenter, embeddings, boxes, self._boxes_at_once)
 
     def seed_masks(self, embedding: Any, masks_khw: Tensor) -> Prediction:
         """As Memory's."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from annotate.config.settings import TrackSettings
+from annotate.data.stages import Stages
 from annotate.data.types import Detections, Frame, Rle
 from annotate.ground.select import Detector
 from annotate.segment.base import Embedding
@@ -60,8 +61,13 @@ class VideoTracker:
         *,
         every: int,
         batch: int,
+        stages: Stages | None = None,
     ) -> None:
-        """`every`: frames from one grounding to the next; `batch`: key frames per forward."""
+        """`every`: frames from one grounding to the next; `batch`: key frames per forward.
+
+        `stages` adds up what grounding takes, as `ground`.
+        """
+        self._stages = stages or Stages()
         self._memory = memory
         self._detector = detector
         self._every = every
@@ -168,11 +174,12 @@ class VideoTracker:
                 if frame is not None
             ]
             keys = [frame for frame, _, key in marks if key]
-            found = chain.from_iterable(
-                self._detector.find(keys[i : i + keys_at_once])
-                for i in range(0, len(keys), keys_at_once)
-            )
-            looks = [_Look(frame, cut, next(found) if key else None) for frame, cut, key in marks]
+            found: list[Detections] = []
+            for i in range(0, len(keys), keys_at_once):
+                with self._stages.of("ground"):
+                    found += self._detector.find(keys[i : i + keys_at_once])
+            of_keys = iter(found)
+            looks = [_Look(frame, cut, next(of_keys) if key else None) for frame, cut, key in marks]
             while looks:
                 some, looks = looks[: self._batch], looks[self._batch :]
                 self._segment(some)

@@ -38,7 +38,7 @@ class Models:
     segmenter: Segmenter
     predictor: Any  # sam2's SAM2VideoPredictor
 
-    def pipeline(self, detector: Any | None = None, *, every: int = 1) -> Pipeline:
+    def pipeline(self, detector: Any | None = None, *, every: int = 1, batch: int = 1) -> Pipeline:
         """The package's own way with them, or with another detector in the place of theirs."""
         return Pipeline(
             detector or self.detector,
@@ -46,7 +46,7 @@ class Models:
             segment=self.settings.segment,
             track=self.settings.track,
             every=every,
-            batch=1,
+            batch=batch,
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ModelsCommand
@@ -65,19 +66,29 @@ def _list(arguments: list[str]) -> int:
             rows.append((preset, role, source.model, source.revision or "-", _whereabouts(source)))
     _print_table(rows)
     if not arguments:
-        for role in ("ground", "segment", "verify"):
+        names = {role: _not_shown(role) for role in ("ground", "segment", "verify")}
+        # One of each role at a time: composing is what takes its time.
+        together = [
+            _compose([f"{role}={name}" for role, name in zip(names, row, strict=True) if name])
+            for row in zip_longest(*names.values())
+        ]
+        for role, own in names.items():
             print()
-            _print_table(list(_every(role)))
+            _print_table(list(_every(role, dict(zip(own, together, strict=False)))))
     return DONE
 
 
-def _every(role: str) -> Iterator[tuple[str, ...]]:
-    """Every config of a role that the presets above do not show, with what is known of it."""
+def _not_shown(role: str) -> list[str]:
+    """The configs of a role that are no preset, which the table of presets shows."""
     shown = PRESETS if role in ("ground", "segment") else ()
+    return sorted(p.stem for p in (conf_dir() / role).glob("*.yaml") if p.stem not in shown)
+
+
+def _every(role: str, commands: Mapping[str, ModelsCommand]) -> Iterator[tuple[str, ...]]:
+    """The configs of a role, with what is known of each."""
     yield (f"{role}=", "model", "licence", "parameters", "RAM on a CPU", "here")
-    for name in sorted(p.stem for p in (conf_dir() / role).glob("*.yaml") if p.stem not in shown):
+    for name, command in commands.items():
         known = facts(role, name)
-        command = _compose([f"{role}={name}"])
         target, _ = _of_role(command, role)
         parameters = f"{known.parameters:g} M" if known.parameters else "-"
         ram = f"{known.ram_gb:.1f} GB{'' if known.fits else ', more than here'}"

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from annotate.errors import WeightsError
 
@@ -23,27 +24,29 @@ _CONFIG_FILES = (
     "vocab.txt",
 )
 
-
-_NEEDED_FILES = (  # one of each
-    ("config.json",),
-    ("preprocessor_config.json", "processor_config.json"),
-    ("tokenizer.json", "vocab.txt", "vocab.json"),
-)
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSource:
     """Where a model comes from: a folder in the layout of transformers."""
 
+    needed: ClassVar[tuple[tuple[str, ...], ...]] = (  # one of each
+        ("config.json",),
+        _PROCESSOR_FILES,
+        ("tokenizer.json", "vocab.txt", "vocab.json"),
+    )
+
     model: str
     revision: str | None = None
 
     def patterns(self) -> list[str]:
-        return [*_CONFIG_FILES, "*.safetensors", "*.safetensors.index.json"]
+        return [*_CONFIG_FILES, *_WEIGHTS]
 
     def weights(self, folder: Path) -> tuple[Path, ...]:
         """The weights files; WeightsError where the folder is not such a model."""
-        for either in _NEEDED_FILES:
+        for either in self.needed:
             if not any((folder / name).is_file() for name in either):
                 raise WeightsError(
                     f"{self.model}: has no {' or '.join(either)} (looked in {folder}); "
@@ -56,6 +59,16 @@ class CheckpointSource:
                 "pytorch_model.bin is never loaded, convert it to model.safetensors first"
             )
         return files
+
+
+@dataclass(frozen=True, slots=True)
+class SamSource(CheckpointSource):
+    """Where a SAM comes from: the same, but it reads no text."""
+
+    needed = (("config.json",), _PROCESSOR_FILES)
+
+    def patterns(self) -> list[str]:
+        return ["config.json", *_PROCESSOR_FILES, *_WEIGHTS]
 
 
 @dataclass(frozen=True, slots=True)

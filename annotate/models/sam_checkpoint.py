@@ -3,44 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from annotate.errors import WeightsError
+from annotate.models.layouts import SamSource
 from annotate.models.provenance import Provenance
 from annotate.models.transformers_checkpoint import load_checkpoint
-
-_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
-
-
-@dataclass(frozen=True, slots=True)
-class SamSource:
-    """Where a SAM comes from: a folder in the layout of transformers, which needs no tokenizer."""
-
-    model: str
-    revision: str | None = None
-
-    def patterns(self) -> list[str]:
-        return ["config.json", *_PROCESSOR_FILES, "*.safetensors", "*.safetensors.index.json"]
-
-    def weights(self, folder: Path) -> tuple[Path, ...]:
-        """The weights files; WeightsError where the folder is not such a model."""
-        for either in (("config.json",), _PROCESSOR_FILES):
-            if not any((folder / name).is_file() for name in either):
-                raise WeightsError(
-                    f"{self.model}: has no {' or '.join(either)} (looked in {folder}); "
-                    "a segmenter in the layout of transformers is saved with its processor"
-                )
-        files = tuple(sorted(folder.glob("*.safetensors")))
-        if not files:
-            raise WeightsError(
-                f"{self.model}: has no .safetensors weights (looked in {folder}); a pickle such as "
-                "pytorch_model.bin is never loaded, convert it to model.safetensors first"
-            )
-        return files
 
 
 def load_sam(

@@ -55,10 +55,9 @@ class UnfinishedVideo:
         self._writer.add(record)
         self._fresh += 1
 
-    @property
-    def due(self) -> bool:
-        """Whether it is time for a seal."""
-        return self._fresh >= self._every
+    def due(self, waiting: int) -> bool:
+        """Whether it is time for a seal, with so many records that wait to be added."""
+        return self._fresh + waiting >= self._every
 
     def seal(self, state: Any) -> None:
         """Close the segment and keep the state: from here a run can go on."""

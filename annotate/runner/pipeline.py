@@ -225,6 +225,11 @@ class VideoPass:
             raise
         yield from self.rest()
 
+    @property
+    def waiting(self) -> int:
+        """How many records `rest` would give."""
+        return len(self._waiting)
+
     def rest(self) -> Iterator[FrameRecord]:
         """The records that `provisional` has not handed out yet, and then will not."""
         while self._waiting:

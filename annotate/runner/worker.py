@@ -171,7 +171,7 @@ def run_video(
             on_step(_step(record))
 
         def at_rest() -> None:
-            if unfinished.due:
+            if unfinished.due(passing.waiting):
                 for record in passing.rest():
                     keep(record)
                 unfinished.seal({**reading.state(), "pass": passing.state()})

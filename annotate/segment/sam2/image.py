@@ -41,8 +41,8 @@ class Sam2Image:
         self.device = device
         self.model = model.to(device).eval()
         self.heads = Heads(self.model)
-        self._mean = torch.tensor(_MEAN, device=device).view(3, 1, 1)
-        self._std = torch.tensor(_STD, device=device).view(3, 1, 1)
+        self._mean = torch.tensor(_MEAN, device=device).view(3, 1, 1) * 255
+        self._std = torch.tensor(_STD, device=device).view(3, 1, 1) * 255
 
     def embed(self, image: Image) -> Embedding:
         """Encode one RGB image."""
@@ -66,7 +66,8 @@ class Sam2Image:
 
     def _prepared(self, image: Image) -> Tensor:
         side = self.model.image_size
-        pixels = on_device(image, self.device).float() / 255
+        pixels = on_device(image, self.device).float()
+        # Scaled after it was made small: at 4K a division costs as much as the resizing.
         pixels = transforms.resize(pixels, [side, side], antialias=True)
         prepared: Tensor = (pixels - self._mean) / self._std
         return prepared

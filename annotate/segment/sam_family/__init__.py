@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from annotate.data.types import Image
-from annotate.models.sam_checkpoint import SamSource
+from annotate.models.layouts import SamSource
 from annotate.segment.base import Segmenter
 
 if TYPE_CHECKING:

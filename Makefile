@@ -5,10 +5,10 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type format bench soak train lock clean
+.PHONY: help setup demo test lint type format bench bench-gpu soak train lock clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 setup: $(READY) ## the environment in .venv, from requirements.lock
 
@@ -52,8 +52,11 @@ format: setup ## let ruff write the layout
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: setup ## speed, as ratios within one run; see bench/README.md
-	$(PY) -m bench
+bench: setup ## speed on this CPU, as ratios within one run, into bench/RESULTS.md
+	OMP_NUM_THREADS=1 $(PY) -m bench.page --full
+
+bench-gpu: setup ## the same on a CUDA device, with models of full size as well
+	$(PY) -m bench.page --device cuda --full
 
 soak: setup ## hours of kills, hostile files and long runs; see docs/reliability.md
 	$(eval WORK := $(shell mktemp -d))

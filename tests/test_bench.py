@@ -32,9 +32,7 @@ def test_a_page_keeps_what_the_other_device_said_and_says_what_failed(tmp_path, 
                           "rows": table.rows}]}  # fmt: skip
     known = {"cuda": {"with": before, "tables": tables, "failed": {}}}
     (tmp_path / "results.json").write_text(json.dumps(known))
-    monkeypatch.setattr(
-        page, "MEASUREMENTS", {"nothing_of_that_name": "none"}
-    )
+    monkeypatch.setattr(page, "MEASUREMENTS", {"nothing_of_that_name": "none"})
     assert not page.write(tmp_path, Options("cpu", quick=True))
     said = (tmp_path / "RESULTS.md").read_text()
     assert "| a | 1.50 |" in said and "GPU: one. torch 2." in said

@@ -40,7 +40,10 @@ _PADDING = 1 << 22  # px
 FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,h264,hevc"
 
 
+SAME_S = 1e-6  # times closer than this are the same
+
 Tell = Callable[[Scale, Image], None]
+_Picture = tuple[float, Callable[[], Image]]  # when it is shown, s, and what gives its pixels
 
 
 def _in_silence(scale: Scale, image: Image) -> None:
@@ -62,24 +65,67 @@ class Video:
         """Frames `start`, `start + stride`, ... to the end; see `frames_at`."""
         return self.frames_at(count(start, stride))
 
-    def frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
+    def frames_at(self, indices: Iterable[int], *, first_s: float | None = None) -> Iterator[Frame]:
         """The frames of ascending indices, each asked for only when the frame before is taken.
 
         `Frame.index` counts every decoded frame from 0, `Frame.time_s` is when it is shown, from
         the first. Ends with the indices or with the video. Where a video is damaged, cut off or
         changes its size, the frames before come first; then MediaError says at which frame.
+
+        With `first_s`, the time of the first of them as an earlier pass told it, a file is entered
+        near there; where no frame is shown just then, all before it is decoded as without.
         """
         due = iter(indices)
         if (wanted := next(due, None)) is None:
             return
-        with closing(self._pictures()) as pictures:
-            for index, (time_s, decode) in enumerate(pictures):
+        with closing(self._numbered(wanted, first_s)) as pictures:
+            for index, (time_s, decode) in pictures:
                 if index == wanted:
                     yield Frame(self.item, self._checked(decode(), index), index, time_s)
                     if (wanted := next(due, None)) is None:
                         return
 
-    def _pictures(self) -> Generator[tuple[float, Callable[[], Image]], None, None]:
+    def _numbered(
+        self, first: int, first_s: float | None
+    ) -> Generator[tuple[int, _Picture], None, None]:
+        """Pictures with their indices, from the first one wanted or from 0 on."""
+        if first and first_s is not None and not self.item.path.is_dir():
+            with closing(self._entered(first_s)) as pictures:
+                for index, picture in enumerate(pictures, start=first):
+                    yield index, picture
+                    first_s = None
+            if first_s is None:
+                return
+        yield from enumerate(self._pictures())
+
+    def _entered(self, at_s: float) -> Generator[_Picture, None, None]:
+        """The pictures from the one that is shown just then; none where it cannot be found so."""
+        found = False
+        try:
+            with _opened(self.item.path, self.max_pixels) as (container, stream):
+                first = next(_decoded(container, stream, self.max_pixels))
+                if first.pts is None or first.time_base is None or stream.time_base is None:
+                    return
+                turn, first_s = _turn(first), float(first.pts * first.time_base)
+                container.seek(int((at_s + first_s) / stream.time_base), stream=stream)
+                for frame in container.decode(stream):
+                    if frame.pts is None or frame.time_base is None:
+                        return
+                    time_s = float(frame.pts * frame.time_base) - first_s
+                    if not found and time_s < at_s - SAME_S:
+                        continue
+                    if not found and time_s > at_s + SAME_S:
+                        return
+                    check_size((frame.width, frame.height), self.max_pixels)
+                    if frame.is_corrupt:
+                        raise MediaError(f"damaged at {time_s:.3f} s")
+                    found = True
+                    yield time_s, partial(self._upright, frame, turn)
+        except (MediaError, StopIteration):
+            if found:
+                raise
+
+    def _pictures(self) -> Generator[_Picture, None, None]:
         """When each picture is shown, in seconds, and what gives its pixels."""
         path = self.item.path
         if path.is_dir():

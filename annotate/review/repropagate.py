@@ -297,12 +297,14 @@ class _Carrier:
         backwards = len(way) > 1 and way[1] < way[0]
         step = WINDOW if backwards else len(way)
         for start in range(0, len(way), step):
-            indices = [self._records[p].frame_index for p in way[start : start + step]]
+            some = [self._records[p] for p in way[start : start + step]]
+            some = some[::-1] if backwards else some
+            indices = [record.frame_index for record in some]
+            frames = video.frames_at(indices, first_s=some[0].time_s)
             if not backwards:
-                yield from (frame.image for frame in video.frames_at(indices))
+                yield from (frame.image for frame in frames)
             else:
-                images = [frame.image for frame in video.frames_at(reversed(indices))]
-                yield from reversed(images)
+                yield from reversed([frame.image for frame in frames])
 
 
 def _frames_with(
@@ -321,7 +323,8 @@ def _picture(run: Run, record: FrameRecord) -> Image:
     source = run.source(record.item, record.media)
     if record.media == "image":
         return read_image(source.path, depth=source.depth)
-    return next(frame.image for frame in open_video(source).frames_at([record.frame_index]))
+    frames = open_video(source).frames_at([record.frame_index], first_s=record.time_s)
+    return next(frame.image for frame in frames)
 
 
 def _carried(decision: Decision, **said: Any) -> Decision:

@@ -128,6 +128,13 @@ def joined_ring(mask: Rle, tolerance_px: float) -> npt.NDArray[np.float64]:
     return np.asarray(((ring + 1) >> 1) + inside + outline.offset_xy, np.float64)
 
 
+def outer_points(mask: Rle) -> Points:
+    """Pixel corners (n, 2) px on the outer edges of a non-empty mask, holes left out."""
+    outline = trace(mask)
+    walks = np.concatenate([part.ring(0) for part in outline.parts])
+    return cast(Points, ((walks + 1) >> 1) + np.array(outline.offset_xy, np.int32))
+
+
 def trace(mask: Rle) -> Outline:
     """The exact outline of a non-empty mask; pixels that touch by a corner are one part."""
     rle = mask.coco

@@ -1,7 +1,7 @@
 """Reads YOLO folders with Ultralytics' own dataset class and prints what it found as JSON.
 
 A program of its own, because importing ultralytics replaces `PIL.Image.open` and `torch.save`, sets
-OpenCV's threads and writes a settings file. Arguments: pairs of a folder and a split.
+OpenCV's threads and writes a settings file. Arguments: a folder, a split and a task, each time.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 
-def read(folder: Path, split: str) -> dict[str, Any]:
+def read(folder: Path, split: str, task: str) -> dict[str, Any]:
     """What Ultralytics counts, and per picture its boxes (xywh shares) and number of segments."""
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_det_dataset
 
     data = check_det_dataset(folder / "data.yaml", autodownload=False)
-    dataset = YOLODataset(img_path=data[split], data=data, task="segment", augment=False, imgsz=64)
+    dataset = YOLODataset(img_path=data[split], data=data, task=task, augment=False, imgsz=64)
     cache = dataset.cache_labels(folder / "check.cache")
     found, missing, empty, corrupt, total = cache["results"]
     return {
@@ -37,6 +37,6 @@ def read(folder: Path, split: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    pairs = zip(sys.argv[1::2], sys.argv[2::2], strict=True)
-    answers = [read(Path(folder), split) for folder, split in pairs]
+    asked = zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3], strict=True)
+    answers = [read(Path(folder), split, task) for folder, split, task in asked]
     print("\n" + json.dumps(answers))

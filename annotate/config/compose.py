@@ -26,7 +26,7 @@ from annotate.config.settings import (
     StoreSettings,
     VerifySettings,
 )
-from annotate.config.shipped import conf_dir
+from annotate.config.shipped import conf_dir, default_formats
 from annotate.config.target import KEY as TARGET
 from annotate.config.target import Target
 from annotate.errors import ConfigError
@@ -243,7 +243,7 @@ def _presets(group: str, places: Sequence[Path]) -> list[str]:
 
 def _bring_formats(listed: str, places: Sequence[Path]) -> Iterator[str]:
     """Overrides for formats that are no part of the shipped defaults: yaml, or entry points."""
-    shipped = {path.stem for path in (conf_dir() / "format").glob("*.yaml")}
+    shipped = default_formats()
     for name in (part.strip(" '\"") for part in listed.strip("[]").split(",")):
         if name in shipped or not re.fullmatch(r"[\w-]+", name):
             continue

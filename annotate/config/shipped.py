@@ -14,6 +14,13 @@ def conf_dir() -> Path:
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
+def default_formats() -> set[str]:
+    """The formats whose options are there without being asked for."""
+    listed = yaml.safe_load((conf_dir() / "export" / "default.yaml").read_text(encoding="utf-8"))
+    nodes = [node for node in listed["defaults"] if isinstance(node, dict)]
+    return {name for node in nodes for name in node.values()}
+
+
 def named_targets(group: str, folders: Sequence[str] = ()) -> set[str]:
     """The classes that the configs of a group name: the shipped ones, and those of `folders`."""
     named = set()

@@ -19,6 +19,8 @@ from annotate.record import parquet
 from annotate.record.run_folder import Run
 from exporters.base import Exporter, ExportSummary
 from exporters.coco import Coco
+from exporters.yolo import Yolo
+from exporters.yolo_obb import YoloObb
 from exporters.yolo_seg import YoloSeg
 from tests.exporters.shapes import SHAPES, H, W
 
@@ -93,6 +95,8 @@ def make_run(folder: Path, rows: Sequence[FrameRecord], classes: ClassList = CLA
 def exporter(name: str, *, masks: str = "polygons", tolerance: float = 0.5) -> Exporter:
     if name == "coco":
         return Coco(masks=masks, tolerance=tolerance)
+    if name in ("yolo", "yolo_obb"):
+        return {"yolo": Yolo, "yolo_obb": YoloObb}[name]()
     assert name == "yolo_seg"
     return YoloSeg(tolerance=tolerance)
 

@@ -47,7 +47,11 @@ def ultralytics_says(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict
     pairs |= {name: [split_folder, name] for name in SPLIT}
     reader = Path(__file__).parents[1] / "ultralytics_reader.py"
     done = subprocess.run(
-        [sys.executable, str(reader), *(str(part) for pair in pairs.values() for part in pair)],
+        [
+            sys.executable,
+            str(reader),
+            *(str(v) for pair in pairs.values() for v in (*pair, "segment")),
+        ],
         env=os.environ
         | {
             "YOLO_OFFLINE": "true",

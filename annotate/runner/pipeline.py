@@ -31,6 +31,7 @@ from annotate.verify.opinions import Opinions
 
 FINISHERS = min(4, os.cpu_count() or 1)  # threads that finish masks
 FINISHED_AHEAD = 8  # frames of a video whose masks may be finished while others are tracked
+WAITING_MASKS = 512  # of these frames together, 128 MB; one frame waits whatever it has
 
 
 class Pipeline:
@@ -187,7 +188,8 @@ class VideoPass:
         self._stages = stages or Stages()
         self._pool = pool
         self._ahead = 0 if opinions is not None or pool is None else ahead
-        self._waiting: deque[tuple[FrameRecord, Future[tuple[Instance, ...]]]] = deque()
+        # Records without their instances, how many masks each has, and what these will be.
+        self._waiting: deque[tuple[FrameRecord, int, Future[tuple[Instance, ...]]]] = deque()
         self._tracker = tracker
         self._frames = frames
         self._segment = segment
@@ -210,8 +212,8 @@ class VideoPass:
                 sightings = list(one.sightings.values())
                 if self._ahead and self._pool is not None:
                     finish = self._pool.submit(self._instances, sightings, one.frame.size_hw)
-                    self._waiting.append((bare, finish))
-                    if len(self._waiting) > self._ahead:
+                    self._waiting.append((bare, len(sightings), finish))
+                    while self._is_full():
                         yield self._next()
                     continue
                 with self._stages.of("masks"):
@@ -235,8 +237,12 @@ class VideoPass:
         while self._waiting:
             yield self._next()
 
+    def _is_full(self) -> bool:
+        masks = sum(count for _, count, _ in self._waiting)
+        return len(self._waiting) > (self._ahead if masks <= WAITING_MASKS else 1)
+
     def _next(self) -> FrameRecord:
-        bare, masks = self._waiting.popleft()
+        bare, _, masks = self._waiting.popleft()
         with self._stages.of("masks"):
             return replace(bare, instances=masks.result())
 

@@ -10,6 +10,7 @@ import pytest
 
 from annotate.data.types import Frame, Item
 from annotate.discover.class_list import load_prompts
+from annotate.runner import pipeline as module
 from annotate.runner.pipeline import Pipeline
 from annotate.segment.sam2 import image
 from annotate.segment.sam2.image import Sam2Image
@@ -127,3 +128,29 @@ def test_a_device_is_sent_little_and_waited_for_less():
     assert stills["uploads"] <= 8 + 6
     assert all(video["calls"] <= 1550 for video in videos), videos
     assert (more[2]["calls"] - few[2]["calls"]) / 3 < 20
+
+
+@pytest.mark.parametrize(("limit", "most"), [(1, 1), (10_000, 8)])
+def test_few_frames_wait_for_their_masks_and_none_is_missing(
+    tiny_dino, tiny_segmenter, monkeypatch, limit, most
+):
+    monkeypatch.setattr(module, "WAITING_MASKS", limit)
+    passing = pipeline(tiny_dino, tiny_segmenter).video(clip_frames())
+    seen, waiting = [], []
+    for record in passing.provisional():
+        seen.append(record.frame_index)
+        waiting.append(passing.waiting)
+    assert seen == list(range(FRAMES)) and max(waiting) == most
+
+
+def test_what_waits_can_be_asked_for_and_is_not_handed_out_again(tiny_dino, tiny_segmenter):
+    passing = pipeline(tiny_dino, tiny_segmenter, every=2).video(clip_frames())
+    seen = []
+
+    def at_rest() -> None:
+        seen.extend(record.frame_index for record in passing.rest())
+        assert passing.waiting == 0
+
+    for record in passing.provisional(at_rest=at_rest):
+        seen.append(record.frame_index)
+    assert seen == list(range(FRAMES))

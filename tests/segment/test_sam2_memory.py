@@ -182,6 +182,25 @@ def test_memory_holds_what_attention_reaches_and_no_more(tiny_sam, clip):
     torch.testing.assert_close(left.tokens, second.tokens)
 
 
+def test_from_the_first_frame_on_only_what_was_remembered_is_attended_to(tiny_sam):
+    """Slots that nothing was written to are in no pass, whatever the time is."""
+    bank = Sam2Memory(tiny_sam).bank(max_anchors=2)
+    bank.anchor(0, [7], torch.full((1, 2, 4, 4), 0.5), torch.full((1, 8), 0.5))
+    for t in range(1, 40):
+        (held,) = bank.recall([7], t)
+        assert held.known is None
+        assert sorted(held.ages) == [0, *range(1, min(t - 1, 6) + 1)]
+        ago = [float(t), *range(1, min(t - 1, 15) + 1)]
+        assert sorted(held.distances[0].tolist()) == sorted(ago)
+        # What was remembered `age` frames ago is what was written then; an anchor is 0.5.
+        for age, tokens in zip(held.ages, held.tokens[0], strict=True):
+            assert tokens.unique().tolist() == [t - age if age else 0.5]
+        for distance, pointer in zip(held.distances[0], held.pointers[0], strict=True):
+            written = t - float(distance)
+            assert pointer.unique().tolist() == [written if written else 0.5]
+        bank.remember(t, [7], torch.full((1, 2, 4, 4), float(t)), torch.full((1, 8), float(t)))
+
+
 def test_objects_with_equal_memories_share_a_pass_and_others_are_padded(tiny_sam):
     """At most four passes, in which nothing is padded but in the last."""
     memory = Sam2Memory(tiny_sam)

@@ -128,7 +128,7 @@ class MemoryBank:
         ring = np.arange(self._pointer_frames)
         held_at = time - 1 - (time - 1 - ring) % self._pointer_frames  # by slot, the newest
         anchored = self._anchored[rows] != NEVER
-        moments = self._moments[rows] == held_at
+        moments = (self._moments[rows] == held_at) & (held_at >= 0)
         patterns, which = np.unique(
             np.concatenate([anchored, moments], 1), axis=0, return_inverse=True
         )

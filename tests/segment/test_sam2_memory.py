@@ -142,7 +142,8 @@ def test_masks_equal_those_of_sam2s_video_predictor(
                 union = (mine | other).sum()
                 ious.append((mine & other).sum() / union if union else 1.0)
     assert len(ious) > 50
-    assert np.mean(ious) >= 0.99, np.mean(ious)
+    # An empty slot more in attention costs a thousandth on average: 0.998, and 0.973 at worst.
+    assert np.mean(ious) >= 0.999 and min(ious) >= 0.98, (np.mean(ious), min(ious))
 
 
 def test_an_object_is_not_touched_by_who_shares_its_pass(tiny_sam, clip):

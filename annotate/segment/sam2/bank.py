@@ -91,8 +91,9 @@ class MemoryBank:
         row = self.ids.index(object_id)
         end = len(self.ids)
         for held in (self._tokens, self._pointers, self._times):
-            if held is not None and row + 1 < end:
-                held[row : end - 1] = held[row + 1 : end].clone()
+            if held is not None:
+                for after in range(row + 1, end):  # one by one: at full size a row is 10 MB
+                    held[after - 1] = held[after]
         self._anchored = np.delete(self._anchored, row, 0)
         self._moments = np.delete(self._moments, row, 0)
         del self.ids[row]

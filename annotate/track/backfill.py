@@ -50,7 +50,9 @@ def carry_back(
         ids = [i for i in ids if nearer or i in seeds.born or i in seeds.returned]
         if not ids:
             return
-        embedding = tracked.embedding or memory.embed(tracked.frame.image)
+        embedding = tracked.embedding
+        if embedding is None:
+            embedding = memory.embed(tracked.frame.image)
         carried = carry(memory, embedding, bank, ids, ago)
         rows = _write(tracked, carried, rules, embedding.size_hw, born=seeds.born, nearer=nearer)
         ids = [ids[row] for row in rows]

@@ -213,14 +213,18 @@ class VideoTracker:
         """Carry the tracks into a frame; in a key frame, settle them with what was found."""
         frame, detections = look.frame, look.detections
         result = TrackedFrame(frame, key=detections is not None)
-        embedding = look.embedding or self._memory.embed(frame.image)
+        embedding = look.embedding
+        if embedding is None:
+            embedding = self._memory.embed(frame.image)
         carried = self._live.carry(embedding, frame.size_hw)
         if detections is None:
             if len(self._held) <= KEPT_EMBEDDINGS:
                 result.embedding = embedding
             self._follow(result, embedding, carried)
         else:
-            found = look.found or segment(self._memory, embedding, detections, frame.size_hw)
+            found = look.found
+            if found is None:
+                found = segment(self._memory, embedding, detections, frame.size_hw)
             key_frame = KeyFrame(self._live, result, embedding, carried, found, self._every)
             seeds = key_frame.resolve()
             if self._memory.remembers:

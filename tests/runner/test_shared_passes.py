@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from annotate.data.types import Frame, Item
 from annotate.discover.class_list import load_prompts
 from annotate.runner import pipeline as module
 from annotate.runner.pipeline import Pipeline
+from annotate.segment.base import Segmenter
 from annotate.segment.sam2 import image
 from annotate.segment.sam2.image import Sam2Image
 from annotate.synthetic.clip import Clip
@@ -154,3 +156,29 @@ def test_what_waits_can_be_asked_for_and_is_not_handed_out_again(tiny_dino, tiny
     for record in passing.provisional(at_rest=at_rest):
         seen.append(record.frame_index)
     assert seen == list(range(FRAMES))
+
+
+class Threshold(Segmenter):
+    """A segmenter of somebody else's, whose embeddings are arrays: what is bright is the object."""
+
+    def load(self) -> None:
+        """Nothing to be loaded."""
+
+    def embed(self, images):
+        return [shown.mean(2) for shown in images]
+
+    def decode(self, embedding, boxes):
+        masks = np.zeros((len(boxes), *embedding.shape), np.float32)
+        for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
+            mask[y0:y1, x0:x1] = 1
+        return torch.from_numpy(masks * 2 - 1), torch.ones(len(boxes))
+
+
+def test_whatever_a_segmenter_takes_for_an_embedding_shares_passes(tiny_dino):
+    def records(batch: int):
+        passing = pipeline(tiny_dino, Threshold(), every=2, batch=batch).video(clip_frames())
+        return list(passing.settled(list(passing.provisional())))
+
+    plain = records(1)
+    assert max(len(r.instances) for r in plain) >= 2
+    same(records(4), plain)

@@ -48,6 +48,11 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(MEASUREMENTS):
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(MEASUREMENTS)}")
+    if asked.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            parser.error("--device cuda: PyTorch sees no such device here")
     options = Options(asked.device, full=asked.full, quick=asked.quick)
     if asked.names:
         tables = [table for name in asked.names for table in measured(name, options)]

@@ -113,7 +113,7 @@ def typed(composed: Composed, command: type[T]) -> T:
     }
     whole: Any = command if issubclass(command, AnnotateCommand) else AnnotateCommand
     whole = whole if "dataset" in values else command
-    known = [key for key in schema.keys(whole) if key not in targets]
+    known = [key for key in schema.keys(whole) if key.partition(".")[0] not in targets]
     known += ["models", "threshold", "only", "export", *schema.keys(ExportSettings, "export")]
     known += ["store", *schema.keys(StoreSettings, "store")]
     known += [name for name in (*_ROLES, *formats) if name in values]

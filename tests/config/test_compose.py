@@ -103,6 +103,11 @@ def test_a_users_own_dataset_config(tmp_path):
     ("argv", "says"),
     [
         (["dataset=.", "prompts=[a]", "grund.floor=1"], "grund: no such key; did you mean ground"),
+        # Names of our own settings classes (segmenter.at) are no keys.
+        (
+            ["dataset=.", "prompts=[a]", "segment.at=1"],
+            "segment.at: no such key; did you mean segment?",
+        ),
         (["dataset=.", "prompts=[a]", "ground.floor=low"], "ground.floor"),
         (
             ["dataset=.", "prompts=[a]", "models=huge"],

@@ -28,16 +28,18 @@ from annotate.data.types import Detections, Frame, Item
 from annotate.discover.class_list import load_prompts
 from annotate.models import devices
 from annotate.runner import build
-from annotate.runner.pipeline import Pipeline
+from annotate.runner.pipeline import FINISHED_AHEAD, Pipeline
 from annotate.segment.sam2 import image
 from annotate.synthetic.canvas import Scene
 from annotate.synthetic.clip import Clip
+from annotate.track.tracker import WINDOW
 from bench.emulated_device import NAME, Counts, choosing, emulated
 from bench.table import Options, Table
 
 BATCH = 8  # what a GPU gets by default
 SIZE_WH = (320, 240)  # px
-FIRST, LAST = 24, 40  # frames between which it is counted, whole batches of them
+FIRST = 17  # frame from which it is counted: memories are full
+LEAST = 16  # frames that are counted, or a whole window of the tracker where that is more
 SEED = 710_000
 OBJECTS = (3, 6, 12)
 
@@ -111,15 +113,21 @@ Counted = tuple[float, float, float]  # uploads, waits, calls
 def _of_video(pipeline: Pipeline, scenes: Sequence[Scene], read: Callable[[], Counted]) -> Counted:
     pipeline._detector = _TrueBoxes(pipeline._detector, scenes)  # type: ignore[assignment]
     before: Counted = (0, 0, 0)
+    counted = _counted_frames(pipeline._every)
     made = pipeline.video(_frames(scenes, "video")).provisional()
     for index, _ in enumerate(made):
         if index == FIRST:
             before = read()
-        if index == LAST:
+        if index == FIRST + counted:
             break
     uploads, waits, calls = (b - a for a, b in zip(before, read(), strict=True))
-    frames = LAST - FIRST
-    return uploads / frames, waits / frames, calls / frames
+    return uploads / counted, waits / counted, calls / counted
+
+
+def _counted_frames(every: int) -> int:
+    """Whole windows of the tracker, in which key frames are grounded together."""
+    window = max(1, min(BATCH, WINDOW // every)) * every
+    return -(-LEAST // window) * window
 
 
 def _of_stills(pipeline: Pipeline, scenes: Sequence[Scene], read: Callable[[], Counted]) -> Counted:
@@ -168,7 +176,9 @@ def counted(objects: Sequence[int] = OBJECTS, every: Sequence[int] = (1, 5)) -> 
     """A row for stills, and one for videos by how often they are grounded, for so many objects."""
     for count in objects:
         clip = Clip(SEED + count, SIZE_WH, objects=count, occluder=False)
-        scenes = [clip.frame(t) for t in range(LAST + 4 * BATCH)]
+        # The tracker is ahead of what is handed out by a window and by masks that are finished.
+        length = FIRST + 2 * max(map(_counted_frames, every)) + FINISHED_AHEAD + 1
+        scenes = [clip.frame(t) for t in range(length)]
         ways = [(f"{BATCH} stills", 1, _of_stills)]
         ways += [(f"a video frame, ground.every={n}", n, _of_video) for n in every]
         for what, n, way in ways:

@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="full-size models, too")
     parser.add_argument("--quick", action="store_true", help="the smallest case of each")
     parser.add_argument("--json", action="store_true", help="print what was measured as json")
+    parser.add_argument("--write", action="store_true", help="put what is named on the page anew")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(MEASUREMENTS):
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(MEASUREMENTS)}")
@@ -54,14 +56,14 @@ def main() -> int:
         if not torch.cuda.is_available():
             parser.error("--device cuda: PyTorch sees no such device here")
     options = Options(asked.device, full=asked.full, quick=asked.quick)
-    if asked.names:
+    if asked.names and not asked.write:
         tables = [table for name in asked.names for table in measured(name, options)]
         if asked.json:
             print(json.dumps([asdict(table) for table in tables]))
         else:
             print(*(table.markdown() for table in tables), sep="\n\n")
         return 0
-    return 0 if write(HERE, options) else 1
+    return 0 if write(HERE, options, asked.names) else 1
 
 
 def measured(name: str, options: Options) -> list[Table]:
@@ -73,10 +75,21 @@ def measured(name: str, options: Options) -> list[Table]:
     return list(importlib.import_module(f"bench.{name}").measure(options))
 
 
-def write(folder: Path, options: Options) -> bool:
-    """Measure all, and put it in the place of what the page said of this device."""
-    said: dict[str, Any] = {"with": surroundings(options.device), "tables": {}, "failed": {}}
+def write(folder: Path, options: Options, names: Sequence[str] = ()) -> bool:
+    """Measure some or all, and put it in the place of what the page said of this device."""
+    path = folder / "results.json"
+    whole = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    said = whole.setdefault(options.device, {}) if names else {}
+    whole[options.device] = said
+    said["with"] = surroundings(options.device)
+    for part in ("tables", "failed", "commits"):
+        said.setdefault(part, {})
     for name, what in MEASUREMENTS.items():
+        if names and name not in names:
+            continue
+        for part in ("tables", "failed"):
+            said[part].pop(name, None)
+        said["commits"][name] = _commit()
         print(f"{name}: {what}", flush=True)
         command = [sys.executable, "-m", "bench.page", name, "--json", "--device", options.device]
         command += ["--full"] * options.full + ["--quick"] * options.quick
@@ -87,9 +100,6 @@ def write(folder: Path, options: Options) -> bool:
             print(f"  failed: {lines[-1]}", flush=True)
         else:
             said["tables"][name] = json.loads(done.stdout.splitlines()[-1])
-    path = folder / "results.json"
-    whole = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    whole[options.device] = said
     path.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
     (folder / "RESULTS.md").write_text(page(whole), "utf-8")
     return not said["failed"]
@@ -102,7 +112,6 @@ def surroundings(device: str) -> dict[str, Any]:
 
     return {
         "date": datetime.date.today().isoformat(),
-        "commit": _commit(),
         "machine": f"{_processor()}, {os.cpu_count()} cores, "
         f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "gpu": torch.cuda.get_device_name() if device == "cuda" else "none",
@@ -127,12 +136,13 @@ def page(whole: dict[str, Any]) -> str:
         said = whole[device]
         with_, versions = said["with"], said["with"]["versions"]
         parts.append(
-            f"## {title}\n\n{with_['date']}, commit {with_['commit']}, {with_['machine']}, "
+            f"## {title}\n\n{with_['date']}, {with_['machine']}, "
             f"GPU: {with_['gpu']}. " + ", ".join(f"{n} {v}" for n, v in versions.items()) + "."
         )
-        for name, tables in said["tables"].items():
-            parts += [Table(**table).markdown() for table in tables]
-            parts.append(f"`python -m bench.page {name} --device {device}`")
+        for name in (name for name in MEASUREMENTS if name in said["tables"]):
+            parts += [Table(**table).markdown() for table in said["tables"][name]]
+            commit = said["commits"][name]
+            parts.append(f"`python -m bench.page {name} --device {device}`, commit {commit}")
         parts += [f"**{name} failed**: {why}" for name, why in said["failed"].items()]
     return "\n\n".join(parts) + "\n"
 

@@ -18,16 +18,18 @@ import logging
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from annotate.config.settings import ExportSettings
 from annotate.errors import ConfigError, StorageError
 from annotate.store import atomic
 from exporters import earlier
-from exporters.pictures import Layout, Picture, Pictures
+from exporters.card import card
+from exporters.layout import Layout
+from exporters.pictures import Picture, Pictures
 
 if TYPE_CHECKING:
     from annotate.record.run_folder import Run
@@ -59,6 +61,11 @@ class Exporter(ABC):
     """
 
     layout: ClassVar[Layout] = Layout()
+    loading: ClassVar[str] = ""  # lines of Python that load an export, for its card
+
+    def front_matter(self, pictures: Pictures) -> Mapping[str, Any]:
+        """What the card begins with, for hubs of datasets; nothing."""
+        return {}
 
     @abstractmethod
     def write(self, pictures: Pictures, folder: Path) -> Mapping[str, int]:
@@ -80,16 +87,18 @@ class Exporter(ABC):
         asks for; an earlier export then stays as it was. What people changed in it is kept beside.
         """
         folder = run.path / "exports" / name
-        with _replacing(folder) as unfinished:
-            pictures = Pictures(
-                run,
-                self.layout,
-                unfinished / "images",
-                threshold=threshold,
-                only=only,
-                settings=settings,
-            )
-            not_held = dict(sorted(self.write(pictures, unfinished).items()))
+        with _replacing(folder, self.layout) as unfinished:
+            with closing(
+                Pictures(
+                    run,
+                    self.layout,
+                    unfinished,
+                    threshold=threshold,
+                    only=only,
+                    settings=settings,
+                )
+            ) as pictures:
+                not_held = dict(sorted(self.write(pictures, unfinished).items()))
             tally = pictures.tally
             lost = tally.left_out["missing"] + tally.left_out["changed"]
             if not tally.images and lost:
@@ -102,6 +111,18 @@ class Exporter(ABC):
                     f"only={only}: nothing in {run.shown()} was {only} yet; decide it with "
                     f"`annotate review run={run.shown()}`, or export with only=all"
                 )
+            text = card(
+                run,
+                format_name=name,
+                loading=self.loading,
+                front_matter=self.front_matter(pictures),
+                threshold=threshold,
+                only=only,
+                sets=pictures.splits or ("",),
+                tally=tally,
+                not_held=not_held,
+            )
+            (unfinished / "README.md").write_text(text, encoding="utf-8", newline="\n")
         for reason in ("missing", "changed", "unreadable"):
             if count := tally.left_out[reason]:
                 LOGGER.warning("%s: left out %d pictures whose files are %s", name, count, reason)
@@ -114,7 +135,10 @@ class Exporter(ABC):
             path=folder if run.working_copy is None else run.shown(f"exports/{name}"),
             images=tally.images.total(),
             instances=tally.instances.total(),
-            per_class={n: tally.instances[i] for i, n in enumerate(run.classes.names)},
+            per_class={
+                n: sum(tally.instances[s, i] for s in pictures.splits or ("",))
+                for i, n in enumerate(run.classes.names)
+            },
             per_split={s: tally.images[s] for s in pictures.splits},
             left_out=dict(sorted(tally.left_out.items())),
             not_held=not_held,
@@ -122,7 +146,7 @@ class Exporter(ABC):
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def _replacing(folder: Path, layout: Layout) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` when all went well, and goes otherwise.
 
     An earlier one in which people changed something is kept beside it.
@@ -140,7 +164,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
                 "%s: %d files of the earlier export are not as they were written, such as %s; "
                 "it is kept as %s", folder, len(changed), changed[0], keep.name,
             )  # fmt: skip
-        earlier.note_next(written, folder)
+        earlier.note_next(written, folder, layout.is_picture)
         atomic.publish_folder(written, folder, keep)
         earlier.note_placed(folder)
     except OSError as error:

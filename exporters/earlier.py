@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 
@@ -19,14 +19,17 @@ from annotate.store import atomic
 
 Noted = tuple[int | str, ...]  # size, time and digest
 
-PICTURES = "images/"  # below it, the size tells enough
-LINKED = "linked"  # in the place of a digest: the file is one of the dataset's as well
+PICTURE = ""  # in the place of a digest: the size tells enough
+LINKED = "linked"  # likewise: the file is one of the dataset's as well
 CACHES = frozenset({".cache"})  # trainers write these, and make them again
 
 
-def note_next(written: Path, folder: Path) -> None:
+def note_next(written: Path, folder: Path, is_picture: Callable[[str], bool]) -> None:
     """Note what an export holds that is about to take the place of another. StorageError."""
-    said = {name: [*_seen(path), _digest(name, path)] for name, path in _files(written)}
+    said = {
+        name: [*_seen(path), _as_picture(path) if is_picture(name) else _digest(path)]
+        for name, path in _files(written)
+    }
     atomic.write_text(_next_path(folder), json.dumps(said, ensure_ascii=False))
 
 
@@ -57,7 +60,7 @@ def _noted(path: Path) -> dict[str, Noted] | None:
 
 
 def _differing(found: Mapping[str, Path], noted: Mapping[str, Noted]) -> set[str]:
-    changed = {name for name, path in found.items() if not _same(name, path, noted.get(name))}
+    changed = {name for name, path in found.items() if not _same(path, noted.get(name))}
     return changed | (noted.keys() - found.keys())
 
 
@@ -67,14 +70,14 @@ def place_beside(folder: Path) -> Path:
     return next(place for place in places if not place.exists())
 
 
-def _same(name: str, path: Path, noted: Noted | None) -> bool:
+def _same(path: Path, noted: Noted | None) -> bool:
     if noted is None or len(noted) != 3:
         return False
     if noted[2] == LINKED and path.lstat().st_nlink > 1:  # what it holds is not only here
         return True
     if _seen(path)[0] != noted[0]:
         return False
-    return _seen(path)[1] == noted[1] or _digest(name, path) in (noted[2], "")
+    return _seen(path)[1] == noted[1] or noted[2] in (PICTURE, LINKED) or _digest(path) == noted[2]
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -88,9 +91,13 @@ def _seen(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _digest(name: str, path: Path) -> str:
-    if name.startswith(PICTURES) or path.is_symlink():
-        return LINKED if path.lstat().st_nlink > 1 else ""
+def _as_picture(path: Path) -> str:
+    return LINKED if path.lstat().st_nlink > 1 else PICTURE
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return PICTURE
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -9,27 +10,18 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from annotate.config.settings import ExportSettings
-from annotate.data.names import frame_name, plan_names
+from annotate.data.names import FRAME_SUFFIX, plan_names, portable_names
 from annotate.data.selection import Selection, Tally, kept_instances
 from annotate.data.splits import split_items
 from annotate.data.types import ClassList, FrameRecord, Instance, Item
 from annotate.decode.download import at_hand
 from annotate.discover.files import numbered_images
 from annotate.errors import MediaError
+from exporters.layout import Layout
 from exporters.staging import Staged, Staging, Target, stage_frames, stage_stills, staged_suffix
 
 if TYPE_CHECKING:
     from annotate.record.run_folder import Run
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a format lays out its pictures."""
-
-    labelled: bool = False  # each picture has a label file of the same stem
-    by_split: bool = True  # each set of a split has a folder of its own below images/
-    unsplit: str = ""  # that folder when there is no split
-    min_side_px: int = 1  # smaller pictures are refused by the format's readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +31,10 @@ class Picture:
     record: FrameRecord
     instances: tuple[Instance, ...]
     split: str  # "" without a split
-    name: str  # below images/
+    name: str  # below `Pictures.images_dir`
     source: str  # its file, below the dataset's root; of a frame of a video, the video's
+    item: str  # what the export calls its item: a name with its suffix, a video's folder
+    number: int  # of a frame among those exported of its video, from `Layout.first` on
 
 
 class Pictures:
@@ -51,6 +45,8 @@ class Pictures:
     """
 
     classes: ClassList  # an instance's `class_id` is an index into it
+    layout: Layout
+    folder: Path  # of the export
     images_dir: Path  # `images_dir / picture.name` is the picture's file, if media are staged
     tally: Tally  # what was taken and what was left out, so far
 
@@ -58,26 +54,42 @@ class Pictures:
         self,
         run: Run,
         layout: Layout,
-        images_dir: Path,
+        folder: Path,
         *,
         threshold: float,
         only: str,
         settings: ExportSettings,
     ) -> None:
         self.classes = run.classes
-        self.images_dir = images_dir
+        self.layout, self.folder = layout, folder
+        self.images_dir = folder / layout.folder
         self.tally = Tally()
-        self._run, self._layout, self._settings = run, layout, settings
+        self._run, self._settings = run, settings
         self._threshold, self._only = threshold, only
         self._items = run.items_with_pictures()
         self._splits = split_items(self._items, settings.split, settings.split_seed)
         self._names = self._planned_names()  # below images/, by item
         self._begun = False
+        self._frames = _Frames(folder / "pictures.csv")
+
+    def close(self) -> None:
+        """End `pictures.csv`, which says what frame each picture is."""
+        self._frames.close()
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the sets, as they were asked for; none without a split."""
         return self._splits.names
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names of the sets as the format has them: one of its own without a split."""
+        return self.splits or (self.layout.unsplit,)
+
+    @property
+    def staged(self) -> bool:
+        """Whether the pictures are in the export, and not its labels alone."""
+        return self._settings.media != "none"
 
     def __iter__(self) -> Iterator[Picture]:
         if self._begun:
@@ -102,8 +114,17 @@ class Pictures:
             if split is None and (item, media) in planned:
                 tally.left_out["in no folder of a set"] += sum(1 for _ in rows)
                 continue
+            if self.layout.videos_only and media == "image":
+                tally.left_out["still"] += sum(1 for _ in rows)
+                continue
             source = run.source(item, media)
-            naming = _Naming(self._folder(split or ""), self._names.get(item), _files(source))
+            naming = _Naming(
+                self.layout,
+                split or self.layout.unsplit,
+                self._names.get(item),
+                _files(source),
+                self.layout.first,
+            )
             staged = _staged(
                 source,
                 self._chosen(rows, selection),
@@ -116,28 +137,36 @@ class Pictures:
                     continue
                 kept = tuple(kept_instances(record, run.classes, self._threshold, tally))
                 tally.images[split or ""] += 1
-                tally.instances.update(i.class_id for i in kept)
-                yield Picture(record, kept, split or "", naming.name(record), naming.source(record))
+                tally.instances.update((split or "", i.class_id) for i in kept)
+                name, number = naming.name(record), naming.number
+                naming.number += 1
+                self._frames.add(name, record.frame_id)
+                yield Picture(
+                    record, kept, split or "", name, naming.source(record), naming.item(record),
+                    number,
+                )  # fmt: skip
 
     def _planned_names(self) -> dict[str, str]:
         """Staged names by item; without staging, COCO keeps the names the dataset has."""
-        labelled = self._layout.labelled
-        if self._settings.media == "none" and not labelled:
+        layout = self.layout
+        if not self.staged and not layout.labelled and not layout.portable:
             return {}
         names: dict[str, list[str]] = {"image": [], "video": []}
         for item, media in self._items:
             names[media].append(item)
+        if layout.portable:
+            return portable_names(names["image"], names["video"], suffix_for=self._suffix)
         return plan_names(
-            names["image"], names["video"], labelled=labelled, suffix_for=staged_suffix
+            names["image"], names["video"], labelled=layout.labelled, suffix_for=self._suffix
         )
 
-    def _folder(self, split: str) -> str:
-        """The folder below images/ that a set's pictures lie in."""
-        return (split or self._layout.unsplit) if self._layout.by_split else ""
+    def _suffix(self, suffix: str) -> str:
+        """Of a still, by that of its file."""
+        return self.layout.suffix or staged_suffix(suffix)
 
     def _chosen(self, rows: Iterable[FrameRecord], selection: Selection) -> Iterator[FrameRecord]:
         """The records of one item that have a picture for this export."""
-        left_out, min_side_px = self.tally.left_out, self._layout.min_side_px
+        left_out, min_side_px = self.tally.left_out, self.layout.min_side_px
         annotated = 0
         for record in rows:
             if record.status != "ok":
@@ -154,26 +183,49 @@ class Pictures:
                 yield taken
 
 
-@dataclass(frozen=True, slots=True)
+class _Frames:
+    """`pictures.csv`: the frame of the dataset that each picture is, by its name."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._table = csv.writer(self._file, lineterminator="\n")
+        self._table.writerow(["picture", "frame_id"])
+
+    def add(self, name: str, frame_id: str) -> None:
+        self._table.writerow([name, frame_id])
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(slots=True)
 class _Naming:
     """How the pictures of one item are called."""
 
-    folder: str  # below images/
-    planned: str | None  # the item's name there, or its folder's; None: as in the dataset
+    layout: Layout
+    split: str
+    planned: str | None  # the item's name, or its folder's; None: as in the dataset
     files: tuple[str, ...] | None  # names of the frames of a folder, in their order
+    number: int  # of the next frame
 
     def name(self, record: FrameRecord) -> str:
-        """Of a picture, below images/."""
+        """Of a picture, below `Pictures.images_dir`."""
+        item = self.item(record)
+        file = self._file(record)
         if record.media == "image":
-            name = record.item if self.planned is None else self.planned
-        elif (file := self._file(record)) is None:
-            name = frame_name(self.planned or record.item, record.frame_index)
-        elif self.planned is None:
-            name = f"{record.item}/{file}"
+            name = self.layout.still.format(split=self.split, item=item)
         else:
-            suffix = staged_suffix(PurePosixPath(file).suffix)
-            name = frame_name(self.planned, record.frame_index, suffix)
-        return "/".join(filter(None, (self.folder, name)))
+            suffix = FRAME_SUFFIX if file is None else staged_suffix(PurePosixPath(file).suffix)
+            name = self.layout.frame.format(
+                split=self.split, item=item, index=record.frame_index, number=self.number
+            ) + (self.layout.suffix or suffix)
+            if file is not None and self.planned is None:
+                name = f"{name.rpartition('/')[0]}/{file}"
+        return name.removeprefix("/")  # of a set without a name
+
+    def item(self, record: FrameRecord) -> str:
+        """What the export calls the item."""
+        return record.item if self.planned is None else self.planned
 
     def source(self, record: FrameRecord) -> str:
         """The file a picture comes from."""

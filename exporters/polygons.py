@@ -12,7 +12,7 @@ rule sees them. A bridge runs straight up from the top of the hole, hence throug
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -101,8 +101,10 @@ def coco_polygons(mask: Rle, tolerance_px: float) -> list[list[int]]:
     return polygons
 
 
-def joined_ring(mask: Rle, tolerance_px: float) -> npt.NDArray[np.float64]:
+def joined_ring(mask: Rle, tolerance_px: float) -> tuple[npt.NDArray[np.float64], float]:
     """All of a non-empty mask as one ring (n, 2) in px, for formats with one ring per object.
+
+    And its IoU with the mask, as Ultralytics paints it.
 
     Vertices lie INSET_PX inside the pixel edges: Ultralytics cuts coordinates to whole pixels and
     paints the border too, which would give an outline on the edges a row and a column too many.
@@ -111,21 +113,27 @@ def joined_ring(mask: Rle, tolerance_px: float) -> npt.NDArray[np.float64]:
     the exact one but for 1 %.
     """
     outline = trace(mask)
-    ring, goal = np.zeros((0, 2), np.int32), MIN_IOU
+    ring, kept, goal = np.zeros((0, 2), np.int32), 0.0, MIN_IOU
     for tolerance in outline.tolerances(tolerance_px):
-        ring, iou = _joined(outline, tolerance)
-        if iou < goal == MIN_IOU and len(outline.parts) > 1:
+        ring, kept = _joined(outline, tolerance)
+        if kept < goal == MIN_IOU and len(outline.parts) > 1:
             goal = min(MIN_IOU, _joined(outline, 0.0)[1] - BRIDGED_SLACK)
-        if iou >= goal:
+        if kept >= goal:
             break
     for coarser in (2 * tolerance_px, 4 * tolerance_px):
         if len(ring) < RESAMPLED_POINTS or coarser == 0:
             break
         shorter, iou = _joined(outline, coarser)
         if iou >= goal:
-            ring = shorter
+            ring, kept = shorter, iou
     inside = np.where(ring & 1, -INSET_PX, INSET_PX)
-    return np.asarray(((ring + 1) >> 1) + inside + outline.offset_xy, np.float64)
+    return np.asarray(((ring + 1) >> 1) + inside + outline.offset_xy, np.float64), kept
+
+
+def count_loss(iou: float, not_held: Counter[str]) -> None:
+    """Count a ring that keeps less of its mask than MIN_IOU."""
+    if iou < MIN_IOU:
+        not_held[f"mask whose parts, joined by bridges, keep an IoU below {MIN_IOU}"] += 1
 
 
 def outer_points(mask: Rle) -> Points:

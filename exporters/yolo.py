@@ -15,6 +15,11 @@ class Yolo(YoloLabels):
     """Boxes; there is no place for masks."""
 
     name = "yolo"
+    loading = """
+from ultralytics import YOLO
+
+YOLO("yolo11n.pt").train(data="data.yaml")
+"""
 
     def __init__(self) -> None:
         """It has no options."""

@@ -20,7 +20,8 @@ import yaml
 
 from annotate.data.types import Instance
 from exporters.base import Exporter
-from exporters.pictures import Layout, Pictures
+from exporters.layout import Layout
+from exporters.pictures import Pictures
 
 UNSPLIT = "train"
 MIN_SIDE_PX = 10  # Ultralytics calls smaller pictures corrupt
@@ -42,8 +43,7 @@ class YoloLabels(Exporter):
 
         There is no place in them for the tracks of videos.
         """
-        splits = pictures.splits or (UNSPLIT,)
-        for split in splits:
+        for split in pictures.sets:
             (pictures.images_dir / split).mkdir(parents=True)
             (folder / "labels" / split).mkdir(parents=True)
         not_held: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class YoloLabels(Exporter):
                 file.writelines(self._line(i, not_held) for i in picture.instances)
             if tracked := sum(i.track_id > 0 for i in picture.instances):
                 not_held["track id"] += tracked
-        counts = {s: pictures.tally.images[s if pictures.splits else ""] for s in splits}
+        counts = {s: pictures.tally.images[s if pictures.splits else ""] for s in pictures.sets}
         data = _data_yaml(self.name, pictures.classes.names, counts, asked=bool(pictures.splits))
         text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
         (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")

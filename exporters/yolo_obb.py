@@ -23,6 +23,11 @@ class YoloObb(YoloLabels):
     """Rectangles turned as objects are; there is no place for masks."""
 
     name = "yolo_obb"
+    loading = """
+from ultralytics import YOLO
+
+YOLO("yolo11n-obb.pt").train(data="data.yaml")
+"""
 
     def __init__(self) -> None:
         """It has no options."""

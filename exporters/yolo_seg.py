@@ -14,7 +14,7 @@ from pydantic import FiniteFloat
 
 from annotate.data.checks import within
 from annotate.data.types import Instance
-from exporters.polygons import joined_ring
+from exporters.polygons import count_loss, joined_ring
 from exporters.yolo_labels import YoloLabels
 
 
@@ -22,6 +22,11 @@ class YoloSeg(YoloLabels):
     """`tolerance` is how far a ring may leave the mask's edge, in px."""
 
     name = "yolo_seg"
+    loading = """
+from ultralytics import YOLO
+
+YOLO("yolo11n-seg.pt").train(data="data.yaml")
+"""
 
     def __init__(self, *, tolerance: Annotated[FiniteFloat, within(0)]) -> None:
         self.tolerance = tolerance
@@ -29,5 +34,6 @@ class YoloSeg(YoloLabels):
     def numbers(self, instance: Instance, not_held: Counter[str]) -> npt.NDArray[np.float64]:
         """See YoloLabels; vertices (n, 2)."""
         h, w = instance.mask.size_hw
-        ring: npt.NDArray[np.float64] = joined_ring(instance.mask, self.tolerance)
+        ring, iou = joined_ring(instance.mask, self.tolerance)
+        count_loss(iou, not_held)
         return np.divide(ring, [w, h])

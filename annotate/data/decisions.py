@@ -8,6 +8,7 @@ come to.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -106,6 +107,22 @@ class Decisions:
 
     def __bool__(self) -> bool:
         return bool(self.pictures or self.instances)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pictures or videos have each verdict, how many instances were changed how."""
+        counted: Counter[str] = Counter()
+        for picture in self.pictures.values():
+            counted[f"pictures: {picture.verdict or 'other tags'}"] += 1
+        for of_frame in self.instances.values():
+            for decision in of_frame.values():
+                counted["instances: carried on by SAM 2"] += decision.by == "propagation"
+                if decision.by == "person":
+                    kind = (
+                        "drawn" if decision.added else "deleted" if decision.deleted else "decided"
+                    )
+                    counted[f"instances: {kind}"] += 1
+        return {kind: n for kind, n in sorted(counted.items()) if n}
 
     def apply(self, record: FrameRecord, classes: ClassList) -> Applied:
         """What a record comes to. What can be carried out is, whatever else is in conflict."""

@@ -9,15 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from pathlib import PurePosixPath
 
+MAX_PORTABLE = 100  # characters of a portable name, to which suffixes and numbers are added
 MAX_NAME_BYTES = 255  # per folder or file name, on every common file system
 FRAME_SUFFIX = ".jpg"  # of what is decoded from a video
 ANY_FRAME = f"000000{FRAME_SUFFIX}"  # stands for every frame of a video while names are found
 UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")  # ends lines, or means a folder
-
-
-def frame_name(folder: str, frame_index: int, suffix: str = FRAME_SUFFIX) -> str:
-    """The path of one frame below `images/`, in the folder that `plan_names` gave its video."""
-    return f"{folder}/{frame_index:06d}{suffix}"
 
 
 def plan_names(
@@ -73,6 +69,31 @@ def plan_names(
     }
 
 
+def portable_names(
+    stills: Iterable[str], videos: Iterable[str] = (), *, suffix_for: Callable[[str], str]
+) -> dict[str, str]:
+    """A name for each still, with its suffix, and for each video, in letters, digits, `_` and `-`.
+
+    For formats that list names in text, or cut them at dots and blanks. Folders become part of the
+    name; where two would be alike, both end with a hash. Unique without suffix and case.
+    """
+    plain = {item: item.rpartition(".")[0] or item for item in stills}
+    plain |= {item: item for item in videos}
+    short = {item: re.sub(r"[^A-Za-z0-9_-]+", "_", name) for item, name in plain.items()}
+    crowd = Counter(name.lower() for name in short.values())
+    videos, names = set(videos), {}
+    of_videos = {short[item].lower() for item in videos}
+    for item, name in short.items():
+        like_frame = re.sub(r"_\d+$", "", name.lower()) in of_videos - {name.lower()}
+        alike = crowd[name.lower()] > 1 or like_frame
+        if alike or not name.strip("_-") or len(name) > MAX_PORTABLE:
+            name = _hashed(item, 0, "", name).as_posix()
+        name = f"_{name}" if name.startswith("-") else name  # else it is taken for an option
+        suffix = "" if item in videos else suffix_for(PurePosixPath(item).suffix)
+        names[item] = f"{name}{suffix}"
+    return names
+
+
 def _as_picture(item: str, is_video: bool, suffix_for: Callable[[str], str]) -> PurePosixPath:
     """The item's own name, with a suffix that trainers know; for a video, that of any frame."""
     path = PurePosixPath(item)
@@ -94,9 +115,9 @@ def _with_suffix_in_stem(item: str, plain: PurePosixPath) -> PurePosixPath:
     return plain.with_name(f"{plain.stem}{suffix}{plain.suffix}")
 
 
-def _hashed(item: str, salt: int, ending: str) -> PurePosixPath:
+def _hashed(item: str, salt: int, ending: str, called: str = "") -> PurePosixPath:
     digest = hashlib.blake2b(f"{salt}\0{item}".encode(), digest_size=8).hexdigest()
-    readable = re.sub(r"[^\w-]+", "_", PurePosixPath(item).stem)[:40]
+    readable = called[:40] or re.sub(r"[^\w-]+", "_", PurePosixPath(item).stem)[:40]
     return PurePosixPath(f"{readable}-{digest}{ending}")
 
 

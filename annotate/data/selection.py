@@ -17,7 +17,7 @@ class Tally:
     """What was taken and what was left out, counted on the way."""
 
     images: Counter[str] = field(default_factory=Counter)  # by split
-    instances: Counter[int] = field(default_factory=Counter)  # by class id
+    instances: Counter[tuple[str, int]] = field(default_factory=Counter)  # by split and class id
     left_out: Counter[str] = field(default_factory=Counter)  # by reason
 
 

@@ -18,7 +18,8 @@ from annotate.data import geometry
 from annotate.data.decisions import Decisions
 from annotate.data.selection import Selection, kept_instances
 from annotate.data.types import FrameRecord, Rle
-from annotate.discover.coco_file import Document, Entry, read_document
+from annotate.discover import labels
+from annotate.discover.coco_file import Document, Entry, document_of, read_document
 from annotate.errors import ConfigError, one_line
 from annotate.evaluate.truth_frames import frames_of, may_share
 from annotate.record.run_folder import Run
@@ -92,11 +93,14 @@ def read_truth(
 ) -> Truth:
     """Read a COCO instances json (also of videos, and as YouTube-VIS writes them), or a run folder.
 
-    Both may be urls. Of a run counts what an export at `threshold` has. `mapping` renames classes
-    of the truth, or drops them with null. What is odd in it is said. Raises ConfigError.
+    Both may be urls. A folder of labels, or an xml of CVAT, is read as `discover.labels` does. Of a
+    run counts what an export at `threshold` has. `mapping` renames classes of the truth, or drops
+    them with null. What is odd in it is said. Raises ConfigError.
     """
     if _is_run(source):
         document = _document_of(Run.open(source), threshold)
+    elif kind := _labels(source):
+        document = _labelled(Path(source), kind)
     else:
         document = read_document(source, key="truth")
     masks = sum("segmentation" in a for a in document.annotations)
@@ -145,6 +149,29 @@ def _is_run(source: Path | str) -> bool:
         return (Path(source) / "config.yaml").is_file()
     except (OSError, ValueError):  # of a name that no file can have
         return False
+
+
+def _labels(source: Path | str) -> str | None:
+    """The format of a folder of labels, or of an xml."""
+    try:
+        if is_url(source) or not (Path(source).is_dir() or Path(source).suffix.lower() == ".xml"):
+            return None
+    except (OSError, ValueError):  # of a name that no file can have
+        return None
+    if (kind := labels.detect(Path(source))) is None:
+        known = ", ".join(labels.FORMATS)
+        raise ConfigError(
+            f"truth={source}: not a COCO instances json, a run folder, nor a folder of labels "
+            f"({known})"
+        )
+    return kind
+
+
+def _labelled(source: Path, kind: str) -> Document:
+    contents = labels.read(source, kind, key="truth")
+    for what, count in contents.left_out.items():
+        log.warning("truth=%s: %d %s", source, count, what)
+    return document_of(contents.content, what=f"truth={source}: not {labels.FORMATS[kind]}")
 
 
 def _document_of(run: Run, threshold: float) -> Document:

@@ -9,6 +9,7 @@ import psutil
 import yaml
 
 from annotate.config.schema import checked
+from annotate.config.shipped import conf_dir
 
 PROGRAM_GB = 2.4  # of RAM, beside the weights; see Memory of the presets in docs/results.md
 OF_WEIGHTS = 1.25  # RAM on a CPU, of the size of the weights in float32
@@ -38,3 +39,12 @@ def facts(role: str, name: str) -> Facts:
     """What is known of a config that ships; nothing of one of the user's own."""
     known = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return checked(Facts, known.get(role, {}).get(name) or {}, f"facts.{role}.{name}")
+
+
+def licence_of(role: str, model: str) -> str | None:
+    """Of the weights that a hub, or this package, calls so; None where no config names them."""
+    for path in sorted((conf_dir() / role).glob("*.yaml")):
+        node = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(node, dict) and node.get("model") == model:
+            return facts(role, path.stem).licence
+    return None

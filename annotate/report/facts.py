@@ -243,7 +243,7 @@ def gather(run: Run, threshold: float, signal_table: pa.Table, split: Split, see
         tracks=_tracks(tally, signal_table),
         reasons=_reasons(queue),
         doubtful=int(pc.sum(pc.greater_equal(queue["doubt"], DOUBTFUL)).as_py() or 0),
-        review=_review(run),
+        review=run.decisions().counts,
         seconds=summary.get("seconds", {}),
         gates=summary.get("gates", []),
         evaluation=_read_json(run.path / "evaluation.json"),
@@ -288,21 +288,6 @@ def _tracks(tally: _Tally, signal_table: pa.Table) -> TrackFacts | None:
         gaps=int((seen[:, 2] - seen[:, 1] > (lengths - 1) * max(step, 1)).sum()),
         suspected=int(pc.sum(pc.greater(switch, 0)).as_py() or 0),
     )
-
-
-def _review(run: Run) -> dict[str, int]:
-    """How many pictures or videos have each verdict, and how many instances were changed how."""
-    decisions = run.decisions()
-    counted: Counter[str] = Counter()
-    for picture in decisions.pictures.values():
-        counted[f"pictures: {picture.verdict or 'other tags'}"] += 1
-    for of_frame in decisions.instances.values():
-        for decision in of_frame.values():
-            counted["instances: carried on by SAM 2"] += decision.by == "propagation"
-            if decision.by == "person":
-                kind = "drawn" if decision.added else "deleted" if decision.deleted else "decided"
-                counted[f"instances: {kind}"] += 1
-    return {kind: n for kind, n in sorted(counted.items()) if n}
 
 
 def _reasons(queue: pa.Table) -> dict[str, int]:

@@ -136,9 +136,16 @@ def table(summary: Summary) -> str:
 
 
 def exported(export: Mapping[str, Any]) -> str:
-    """What one export came to, its split included, on one line."""
+    """What one export came to, with its split and what is not in it, on one line."""
     sets = ", ".join(f"{name} {count}" for name, count in export["per_split"].items())
     return (
         f"{export['format']}: {export['instances']} instances on {export['images']} images"
         f"{f' ({sets})' if sets else ''} -> {export['path']}"
+        f"{_counted('left out', export['left_out'])}"
+        f"{_counted('no place for', export['not_held'])}"
     )
+
+
+def _counted(what: str, counts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{reason} {count:,}" for reason, count in counts.items() if count)
+    return f"; {what}: {listed}" if listed else ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from annotate.data.names import frame_name, plan_names
+from annotate.data.names import plan_names, portable_names
 from exporters.staging import staged_suffix
 from tests.exporters.runs import NASTY_NAMES
 
@@ -71,4 +72,13 @@ def test_folders_of_videos_hold_nothing_else(labelled: bool) -> None:
         assert ".." not in parts
         assert all(len(part.encode()) <= 255 for part in parts)
         assert not (labelled and ("images" in parts or any(p.startswith(".") for p in parts)))
-    assert frame_name(names["v"], 1234567) == "v/1234567.jpg"
+
+
+def test_portable_names_are_plain_and_told_apart():
+    stills = ["a b.jpg", "a_b.png", "x/y.jpg", "日本.png", "-dash.jpg", "k" * 300 + ".jpg"]
+    names = portable_names(stills, ["clips/a.mp4"], suffix_for=lambda suffix: suffix)
+    assert names["x/y.jpg"] == "x_y.jpg" and names["clips/a.mp4"] == "clips_a_mp4"
+    assert names["-dash.jpg"] == "_-dash.jpg"
+    stems = [name.rpartition(".")[0] or name for name in names.values()]
+    assert len({stem.lower() for stem in stems}) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,110}", stem) for stem in stems)

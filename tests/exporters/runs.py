@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
+import yaml
 from PIL import Image as PilImage
 from pydantic import TypeAdapter, ValidationError
 
 from annotate.config.schema import checked
 from annotate.config.settings import ExportSettings
+from annotate.config.shipped import conf_dir
 from annotate.data.geometry import encode_masks, mask_boxes
 from annotate.data.types import ClassList, ClassSpec, FrameRecord, Instance, Rle
 from annotate.record import parquet
 from annotate.record.run_folder import Run
 from exporters.base import Exporter, ExportSummary
-from exporters.coco import Coco
-from exporters.yolo import Yolo
-from exporters.yolo_obb import YoloObb
-from exporters.yolo_seg import YoloSeg
 from tests.exporters.shapes import SHAPES, H, W
 
 CLASSES = ClassList(
@@ -92,13 +92,18 @@ def make_run(folder: Path, rows: Sequence[FrameRecord], classes: ClassList = CLA
     return run
 
 
-def exporter(name: str, *, masks: str = "polygons", tolerance: float = 0.5) -> Exporter:
-    if name == "coco":
-        return Coco(masks=masks, tolerance=tolerance)
-    if name in ("yolo", "yolo_obb"):
-        return {"yolo": Yolo, "yolo_obb": YoloObb}[name]()
-    assert name == "yolo_seg"
-    return YoloSeg(tolerance=tolerance)
+FORMATS = sorted(p.stem for p in (conf_dir() / "format").glob("*.yaml"))
+
+
+def exporter(name: str, **options: Any) -> Exporter:
+    """A format as its config has it, but for these options, as far as it has them."""
+    node = yaml.safe_load((conf_dir() / "format" / f"{name}.yaml").read_text(encoding="utf-8"))
+    module, _, called = node.pop("_target_").rpartition(".")
+    asked = {"tolerance": 0.5} | options
+    made: Exporter = getattr(import_module(module), called)(
+        **{key: asked.get(key, value) for key, value in node.items()}
+    )
+    return made
 
 
 def refusals(format_class: type[Exporter], **options: Any) -> dict[str, str]:
@@ -131,13 +136,14 @@ def export_one(
     *,
     threshold: float = 0.3,
     only: str = "all",
-    masks: str = "polygons",
-    tolerance: float = 0.5,
     **changed: Any,
 ) -> ExportSummary:
-    """Export in one format; `changed` are settings that are not as usual."""
-    return exporter(name, masks=masks, tolerance=tolerance).export(
-        run, name, threshold=threshold, only=only, settings=settings(**changed)
+    """Export in one format; `changed` are settings, or options of the format, not as usual."""
+    shared = {f.name for f in fields(ExportSettings)}
+    options = {k: v for k, v in changed.items() if k not in shared}
+    asked = settings(**{k: v for k, v in changed.items() if k in shared})
+    return exporter(name, **options).export(
+        run, name, threshold=threshold, only=only, settings=asked
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import exporters.coco
+import exporters.coco_document
 from annotate.errors import ConfigError, StorageError
 from annotate.record.run_folder import Run
 from exporters.base import Exporter, ExportSummary
@@ -87,7 +87,7 @@ def test_an_export_that_breaks_leaves_the_earlier_one(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exporters.coco, "coco_polygons", full)
+    monkeypatch.setattr(exporters.coco_document, "coco_polygons", full)
     with pytest.raises(StorageError, match="No space left"):
         export_one(shapes_run, "coco")
     assert files_below(shapes_run.path / "exports/coco") == before

@@ -110,7 +110,7 @@ def test_killed_between_its_renames_an_export_loses_nothing(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as next_one:  # fails as well
-        next_one.setattr("exporters.coco.coco_polygons", full)
+        next_one.setattr("exporters.coco_document.coco_polygons", full)
         with pytest.raises(Exception, match="No space left"):
             export_one(shapes_run, "coco")
     there = [files_below(p) for p in folder.parent.glob("coco*") if p.is_dir()]

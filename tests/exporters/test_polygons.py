@@ -101,15 +101,16 @@ def test_a_square_has_four_corners() -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_joined_rings_come_back_as_ultralytics_paints_them(name: str) -> None:
     mask = SHAPES[name]
-    ring = joined_ring(to_rle(mask), 0.0)
+    ring, kept = joined_ring(to_rle(mask), 0.0)
     painted = paint_ultralytics(ring, mask.shape)
     assert len(ring) >= 4
     assert (ring >= 0).all()
     assert (ring <= [W, H]).all()
     assert painted[mask].all()
+    assert kept == pytest.approx(iou(painted, mask))
     if parts_of(mask) == 1:
         assert (painted == mask).all()
-    simple = paint_ultralytics(joined_ring(to_rle(mask), 1.0), mask.shape)
+    simple = paint_ultralytics(joined_ring(to_rle(mask), 1.0)[0], mask.shape)
     assert iou(simple, mask) >= min(0.97, iou(painted, mask) - 0.0101)
 
 
@@ -117,7 +118,7 @@ def test_joined_rings_of_blobs_keep_their_iou() -> None:
     whole = []
     for mask in random_blobs():
         exact, simple = (
-            iou(paint_ultralytics(joined_ring(to_rle(mask), tolerance), mask.shape), mask)
+            iou(paint_ultralytics(joined_ring(to_rle(mask), tolerance)[0], mask.shape), mask)
             for tolerance in (0.0, 1.0)
         )
         # Bridges between parts cannot be hidden; simplifying must add next to nothing to them.
@@ -128,7 +129,7 @@ def test_joined_rings_of_blobs_keep_their_iou() -> None:
 
 
 def test_a_joined_ring_spans_the_box_of_its_mask() -> None:
-    ring = joined_ring(to_rle(SHAPES["three parts"]), 0.0)
+    ring, _ = joined_ring(to_rle(SHAPES["three parts"]), 0.0)
     rows, cols = (np.flatnonzero(SHAPES["three parts"].any(axis)) for axis in (1, 0))
     box = [cols[0], rows[0], cols[-1] + 1, rows[-1] + 1]
     assert np.abs(np.concatenate([ring.min(0), ring.max(0)]) - box).max() <= INSET_PX + 1e-9
@@ -137,5 +138,5 @@ def test_a_joined_ring_spans_the_box_of_its_mask() -> None:
 def test_a_joined_ring_stays_below_what_ultralytics_resamples() -> None:
     wave = np.abs(YY - 60 - 30 * np.sin(XX / 3.0)) < 8
     large = cv2.resize(wave.astype(np.uint8), None, fx=6, fy=6, interpolation=cv2.INTER_NEAREST)
-    ring = joined_ring(to_rle(large > 0), 0.5)
+    ring, _ = joined_ring(to_rle(large > 0), 0.5)
     assert len(ring) < 1000

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from annotate.data.types import ClassList, Frame, Image, spoken
+from annotate.discover import labels
 from annotate.errors import ConfigError, MediaError, PromptError
 from annotate.ground.base import Candidates, Grounder
 from annotate.ground.boxes.labelled import NOTHING, Labelled, Labels
@@ -20,7 +21,10 @@ log = logging.getLogger(__name__)
 
 DOUBLE_IOU = 0.7  # of two boxes of one class; people side by side can have it as well
 
-Format = Literal["auto", "coco", "yolo", "cvat", "fiftyone"]
+Format = Literal[
+    "auto", "coco", "yolo", "cvat", "fiftyone", "voc", "labelme", "kitti", "mot", "mots", "davis",
+    "coco_panoptic", "label_studio", "huggingface", "webdataset",
+]  # fmt: skip
 
 
 class Boxes(Grounder):
@@ -125,10 +129,10 @@ class Boxes(Grounder):
         return dict(self._counts)
 
 
-def _kind(file: str, asked: Format) -> Format:
-    """The format of a file, by what it is where that was not said. Raises ConfigError."""
+def _kind(file: str, asked: Format) -> str:
+    """The format of a file or folder, by what it is where that was not said. ConfigError."""
     if is_url(file):
-        if asked in ("yolo", "fiftyone"):
+        if asked not in ("auto", "coco", "cvat"):
             raise ConfigError(f"ground.file={file}: a folder of {asked} must be on this machine")
         return asked if asked != "auto" else "cvat" if file.endswith(".xml") else "coco"
     path = Path(file).expanduser()
@@ -137,37 +141,34 @@ def _kind(file: str, asked: Format) -> Format:
     if asked != "auto":
         return asked
     if path.is_dir():
-        return "fiftyone" if (path / "samples.json").is_file() else "yolo"
-    if path.suffix.lower() == ".xml":
-        return "cvat"
+        if (path / "samples.json").is_file():
+            return "fiftyone"
+        return labels.detect(path) or "yolo"
     if path.suffix.lower() == ".json":
         return "coco"
+    if path.suffix.lower() == ".xml":
+        return "cvat"
     raise ConfigError(
-        f"ground.file={file}: neither a .json (COCO), an .xml (CVAT) nor a folder (YOLO, FiftyOne)"
+        f"ground.file={file}: neither a .json (COCO), an .xml (CVAT) nor a folder of labels "
+        f"({', '.join(labels.FORMATS)}, fiftyone)"
     )
 
 
-def _read(
-    kind: Format, file: str, images: str | None, field: str | None, below: str | None
-) -> Labels:
-    folder = Path(file).expanduser()
-    match kind:
-        case "yolo":
-            from annotate.ground.boxes.yolo import YoloLabels
+def _read(kind: str, file: str, images: str | None, field: str | None, below: str | None) -> Labels:
+    path = Path(file).expanduser()
+    if kind == "fiftyone":
+        from annotate.ground.boxes.fiftyone import FiftyOneLabels
 
-            return YoloLabels(folder, below)
-        case "fiftyone":
-            from annotate.ground.boxes.fiftyone import FiftyOneLabels
+        return FiftyOneLabels(path, field, below)
+    if kind == "yolo":
+        from annotate.ground.boxes.yolo import YoloLabels
 
-            return FiftyOneLabels(folder, field, below)
-        case "cvat":
-            from annotate.ground.boxes.cvat import CvatLabels
+        return YoloLabels(path, below)
+    from annotate.ground.boxes import coco
 
-            return CvatLabels(file, below)
-        case _:
-            from annotate.ground.boxes.coco import read
-
-            return read(file, images, below)
+    if kind == "coco" and (is_url(file) or path.is_file()):
+        return coco.read(file, images, below)
+    return coco.read_labels(file if is_url(file) else path, kind, below)
 
 
 def _by_name(classes: ClassList, names: Sequence[str], file: str) -> dict[str, int]:

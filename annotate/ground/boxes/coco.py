@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from annotate.data.types import Frame, Rle
+from annotate.discover import labels
 from annotate.discover.coco_file import Document, Entry, document_of
 from annotate.errors import ConfigError, MediaError
-from annotate.ground.boxes.labelled import Labelled, digest, made
+from annotate.ground.boxes.labelled import Labelled, digest, digest_of, made
 from annotate.ground.boxes.naming import Entries
 from annotate.store.json_file import read_any_json, read_json
 
@@ -22,26 +24,22 @@ class CocoLabels:
 
     may_lack = False
 
-    def __init__(self, content: Any, source: str, images: str | None, below: str | None) -> None:
-        """`content` of a json; of results, which are a list, `images` names the pictures."""
-        what = f"{KEY}={source}: not a COCO instances json"
-        digests = [digest(source)]
-        if isinstance(content, list):
-            if images is None:
-                raise ConfigError(
-                    f"{KEY}={source}: is a list of results; name the json that has their images "
-                    "and categories: ground.images=FILE"
-                )
-            of = read_json(images, what=f"ground.images={images}: not a COCO json")
-            digests.append(digest(images))
-            content = of | {"annotations": [_without_id(result) for result in content]}
-        self.sha256 = hashlib.sha256("".join(digests).encode()).hexdigest()
-        document = document_of(content, what=what)
+    def __init__(
+        self,
+        document: Document,
+        source: str,
+        sha256: str,
+        below: str | None,
+        left_out: Counter[str],
+    ) -> None:
+        """`left_out` is what of the source is no object, by what it is."""
+        self.sha256 = sha256
         self.names = tuple(document.categories.values())
         self.has_scores = any("score" in a for a in document.annotations)
         self.remarks = document.remarks
         self._below = below
-        self._entries, self.left_out = _by_name(document, source)
+        self._entries, crowds = _by_name(document, source)
+        self.left_out = +(left_out + Counter({"crowds left out": crowds}))
 
     @property
     def example(self) -> str:
@@ -53,9 +51,31 @@ class CocoLabels:
 
 
 def read(source: str, images: str | None, below: str | None) -> CocoLabels:
-    """Read a json, here or on a store. Raises ConfigError."""
+    """Read a json, here or on a store; of results, which are a list, `images` names the pictures.
+
+    Raises ConfigError.
+    """
+    what = f"{KEY}={source}: not a COCO instances json"
     content = read_any_json(source, what=f"{KEY}={source}: not a json of boxes")
-    return CocoLabels(content, source, images, below)
+    digests = [digest(source)]
+    if isinstance(content, list):
+        if images is None:
+            raise ConfigError(
+                f"{KEY}={source}: is a list of results; name the json that has their images "
+                "and categories: ground.images=FILE"
+            )
+        of = read_json(images, what=f"ground.images={images}: not a COCO json")
+        digests.append(digest(images))
+        content = of | {"annotations": [_without_id(result) for result in content]}
+    sha256 = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return CocoLabels(document_of(content, what=what), source, sha256, below, Counter())
+
+
+def read_labels(source: Path | str, kind: str, below: str | None) -> CocoLabels:
+    """Read a folder, or a file, of another format. Raises ConfigError."""
+    contents = labels.read(source, kind, key=KEY)
+    document = document_of(contents.content, what=f"{KEY}={source}: not {labels.FORMATS[kind]}")
+    return CocoLabels(document, str(source), digest_of(source), below, contents.left_out)
 
 
 def _without_id(result: Any) -> Any:
@@ -63,7 +83,7 @@ def _without_id(result: Any) -> Any:
     return {k: v for k, v in result.items() if k != "id"} if isinstance(result, dict) else result
 
 
-def _by_name(document: Document, source: str) -> tuple[Entries[Labelled], dict[str, int]]:
+def _by_name(document: Document, source: str) -> tuple[Entries[Labelled], int]:
     objects: defaultdict[int, list[Entry]] = defaultdict(list)
     crowds = 0
     for annotation in document.annotations:
@@ -82,7 +102,7 @@ def _by_name(document: Document, source: str) -> tuple[Entries[Labelled], dict[s
             raise ConfigError(f"{KEY}={source}: {error}") from error
         for name in _names(image):
             entries.add(name, labelled)
-    return entries, {"crowds left out": crowds} if crowds else {}
+    return entries, crowds
 
 
 def _row(annotation: Entry, name: str) -> tuple[Sequence[float], float | None, str, Rle | None]:

@@ -17,6 +17,9 @@ from annotate.discover.coco_file import LONGEST_OUTLINE
 from annotate.errors import MediaError
 from annotate.store.remote import is_url, read_text
 
+# Pictures, which say nothing of objects; a PNG may, in its own folder, and is read.
+NO_LABELS = frozenset({".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
@@ -97,6 +100,18 @@ def digest(place: str) -> str:
         return hashlib.sha256(read_text(place).encode()).hexdigest()
     with Path(place).expanduser().open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of(place: Path | str) -> str:
+    """The sha256 of a file, or of all in a folder that is no picture."""
+    if is_url(place) or not Path(place).is_dir():
+        return digest(str(place))
+    whole = hashlib.sha256()
+    for path in sorted(Path(place).rglob("*")):
+        if path.is_file() and path.suffix.lower() not in NO_LABELS:
+            name = path.relative_to(place).as_posix()
+            whole.update(f"{name}\0{digest(str(path))}\0".encode())
+    return whole.hexdigest()
 
 
 def as_rle(mask: npt.NDArray[np.bool_]) -> Rle:

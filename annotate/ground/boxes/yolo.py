@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import numpy as np
-import yaml
 
 from annotate.data.types import Frame, Rle
+from annotate.discover.labels.contents import frames_of
+from annotate.discover.labels.yolo import class_names, label_files, row
 from annotate.errors import ConfigError, MediaError, one_line
 from annotate.ground.boxes.labelled import NOTHING, Labelled, made, polygon
 from annotate.ground.boxes.naming import names_of
 
 KEY = "ground.file"
-NAMES = ("classes.txt", "obj.names")
-BESIDE = 1.5  # pictures from the picture's edge, beyond which no coordinate is one
 
 
 class YoloLabels:
@@ -28,12 +24,17 @@ class YoloLabels:
     def __init__(self, folder: Path, below: str | None) -> None:
         """Raises ConfigError where the folder has no labels, or no names of classes."""
         self._folder, self._below = folder, below
-        by_id = _class_names(folder)
+        try:
+            by_id = class_names(folder)
+        except ValueError as error:
+            raise ConfigError(f"{KEY}={folder}: {error}") from error
+        # In exports of ours pictures have names of their own.
+        self._pictures = {frame_id: name for name, frame_id in frames_of(folder).items()}
         self._by_id, self.names = by_id, tuple(by_id.values())
         self.has_scores = True
         self.left_out: Mapping[str, int] = {}
         self.remarks = ()
-        files = [p for p in sorted(folder.rglob("*.txt")) if p.name not in NAMES]
+        files = label_files(folder)
         if not files:
             raise ConfigError(f"{KEY}={folder}: no .txt labels below it")
         whole = hashlib.sha256(repr(sorted(by_id.items())).encode())
@@ -51,6 +52,8 @@ class YoloLabels:
 
     def _places(self, frame: Frame) -> Iterator[Path]:
         """Where the labels of a frame may be: as its name, and with `labels` for `images`."""
+        if ours := self._pictures.get(frame.frame_id):
+            yield self._folder / "labels" / PurePosixPath(ours).with_suffix(".txt")
         for name in names_of(frame, self._below):
             label = PurePosixPath(name).with_suffix(".txt")
             parts = label.parts
@@ -78,52 +81,12 @@ class YoloLabels:
     def _row(
         self, words: list[str], size_hw: tuple[int, int], where: str
     ) -> tuple[list[float], float | None, str, Rle | None]:
-        """`class x y w h [score]`, or `class x y x y x y ... [score]`, shares of the picture."""
+        """Box, score, class and mask of a line."""
         try:
-            class_id, values = int(words[0]), [float(word) for word in words[1:]]
+            class_id, points, is_box, score = row(words, size_hw, where)
         except ValueError as error:
-            raise MediaError(f"{where}: {' '.join(words)[:60]!r} is no line of numbers") from error
+            raise MediaError(str(error)) from error
         if class_id not in self._by_id:
             raise MediaError(f"{where}: class {class_id}, and names has no such")
-        # Boxes have 4 numbers, outlines an even one of them from 6 on; a score comes after these.
-        is_box = len(values) in (4, 5)
-        score = values.pop() if len(values) % 2 else None
-        shares = np.array(values).reshape(-1, 2)
-        if len(shares) < 2 or not (np.abs(shares - 0.5) <= BESIDE).all():
-            raise MediaError(f"{where}: neither a box nor an outline, in shares of the picture")
-        h, w = size_hw
-        points = shares * [w, h]
-        if is_box:
-            low, high = points[0] - points[1] / 2, points[0] + points[1] / 2
-            return [*low, *high], score, self._by_id[class_id], None
-        mask = polygon(points, size_hw)
+        mask = None if is_box else polygon(points, size_hw)
         return [*points.min(0), *points.max(0)], score, self._by_id[class_id], mask
-
-
-def _class_names(folder: Path) -> dict[int, str]:
-    """From the data.yaml or the list that lies in the folder, or above it."""
-    for place in (folder, folder.parent):
-        for path in (*sorted(place.glob("*.yaml")), *sorted(place.glob("*.yml"))):
-            if names := _of_yaml(path):
-                return names
-        for path in (place / name for name in NAMES):
-            if path.is_file():
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
-                return dict(enumerate(line.strip() for line in lines if line.strip()))
-    raise ConfigError(
-        f"{KEY}={folder}: no names of its classes, neither in a data.yaml with `names:` nor in "
-        f"{' or '.join(NAMES)}, there or in the folder above"
-    )
-
-
-def _of_yaml(path: Path) -> dict[int, str]:
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return {}  # anybody's file
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict) or not all(isinstance(n, int) for n in names):
-        return {}
-    return {number: str(name) for number, name in names.items()}

@@ -1,0 +1,234 @@
+"""What every format promises, on the run that is hardest to write, and read back by our readers."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from annotate.data.types import Instance
+from annotate.discover import labels
+from annotate.discover.coco_file import Document, document_of
+from annotate.record.run_folder import Run
+from exporters.base import ExportSummary
+from tests.exporters.awkward import FRAMES_IN_ALL, awkward_run
+from tests.exporters.runs import FORMATS, export_one, files_below, settings
+from tests.exporters.shapes import SHAPES
+
+
+@dataclass(frozen=True)
+class Holds:
+    """What of an instance a format has a place for."""
+
+    mask: float = 1.0  # least IoU of a mask that comes back, 0: boxes alone
+    overlap: bool = True  # a pixel may be of several objects
+    score: bool = True
+    track: bool = True
+    stills: bool = True
+    box: bool = True  # as exact as the mask's
+
+
+HOLDS = {
+    "coco": Holds(0.97),
+    "coco_panoptic": Holds(overlap=False),
+    "cvat": Holds(0.86),
+    "davis": Holds(overlap=False, score=False, stills=False),
+    "huggingface": Holds(),
+    "kitti": Holds(0, track=False),
+    "label_studio": Holds(),
+    "labelme": Holds(0.97),
+    "lvis": Holds(0.97),
+    "mot": Holds(0, score=False, stills=False),
+    "mots": Holds(overlap=False, score=False, stills=False),
+    "voc": Holds(overlap=False),
+    "webdataset": Holds(),
+    "yolo": Holds(0, score=False, track=False),
+    "yolo_obb": Holds(0, score=False, track=False, box=False),
+    "yolo_seg": Holds(0.5, score=False, track=False),
+    "ytvis": Holds(stills=False),
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return awkward_run(tmp_path_factory.mktemp("awkward"))
+
+
+@pytest.fixture(scope="module")
+def exported(run: Run) -> dict[str, ExportSummary]:
+    logging.getLogger("exporters").setLevel(logging.ERROR)
+    return {name: export_one(run, name) for name in FORMATS}
+
+
+def read_back(folder: Path, name: str) -> Document:
+    kind = {"lvis": "coco", "ytvis": "coco", "yolo_obb": "yolo", "yolo_seg": "yolo"}.get(name, name)
+    assert labels.detect(folder) == kind
+    contents = labels.read(folder, kind, key="truth")
+    assert not contents.left_out
+    return document_of(contents.content, what=name)
+
+
+def by_frame(document: Document) -> dict[str, list[Mapping[str, Any]]]:
+    frames: dict[str, list[Mapping[str, Any]]] = {i["frame_id"]: [] for i in document.images}
+    ids = {i["id"]: i["frame_id"] for i in document.images}
+    for annotation in document.annotations:
+        frames[ids[annotation["image_id"]]].append(annotation)
+    return frames
+
+
+def iou(annotation: Mapping[str, Any], instance: Instance) -> float:
+    found: np.ndarray = coco_mask.iou([annotation["segmentation"]], [instance.mask.coco], [False])
+    return float(found[0, 0])
+
+
+def test_every_format_is_judged() -> None:
+    assert set(HOLDS) == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_written_is_read_back(
+    run: Run, exported: dict[str, ExportSummary], name: str
+) -> None:
+    holds, summary = HOLDS[name], exported[name]
+    document = read_back(Path(summary.path), name)
+    frames = by_frame(document)
+    rows = {r.frame_id: r for r in run.frames() if holds.stills or r.media == "video"}
+    assert frames.keys() == rows.keys()
+    assert summary.images == len(rows)
+    assert summary.left_out == ({} if holds.stills else {"still": len([*run.frames()]) - len(rows)})
+    names = document.categories
+    hidden = summary.not_held.get("instance behind others, no pixel of it left", 0)
+    assert summary.instances == sum(len(r.instances) for r in rows.values())
+    masks_lost = 0
+    for frame_id, row in rows.items():
+        assert len(frames[frame_id]) <= len(row.instances)
+        left = list(row.instances)
+        for annotation in frames[frame_id]:
+            # In the order of the records, of which those behind others may be missing.
+            while run.classes.names[left[0].class_id] != names[annotation["category_id"]] or (
+                not holds.overlap and _hidden(annotation, left[0])
+            ):
+                left.pop(0)
+                masks_lost += 1
+            instance = left.pop(0)
+            if holds.box and holds.overlap:
+                x, y, w, h = annotation["bbox"]
+                slack = 1.0 if 0 < holds.mask < 1 else 0.02
+                box = np.array([x, y, x + w, y + h])
+                assert np.abs(box - instance.box_xyxy).max() <= slack, (frame_id, instance)
+            if holds.mask and holds.overlap and "segmentation" in annotation:
+                assert iou(annotation, instance) >= holds.mask, (frame_id, instance)
+            if holds.score:
+                assert annotation["score"] == pytest.approx(instance.score, abs=1e-4)
+            if holds.track:
+                assert bool(annotation.get("track_id")) == bool(instance.track_id)
+        masks_lost += len(left)
+    assert masks_lost == hidden
+
+
+def _hidden(annotation: Mapping[str, Any], instance: Instance) -> bool:
+    """Whether what is left of a mask cannot be of this one: it is not inside of it."""
+    if "segmentation" not in annotation:
+        return False
+    both = coco_mask.merge([annotation["segmentation"], instance.mask.coco], intersect=True)
+    return int(coco_mask.area(both)) < annotation["area"]
+
+
+@pytest.mark.parametrize("name", [n for n, h in HOLDS.items() if h.track])
+def test_tracks_are_told_apart_as_they_were(
+    run: Run, exported: dict[str, ExportSummary], name: str
+) -> None:
+    """Every track of a video is one track again, in the frames in which it is."""
+    frames = by_frame(read_back(Path(exported[name].path), name))
+    expected: dict[tuple[str, int], set[int]] = {}
+    found: dict[tuple[str, int], set[int]] = {}
+    for row in run.frames():
+        for instance in row.instances if row.media == "video" else ():
+            expected.setdefault((row.item, instance.track_id), set()).add(row.frame_index)
+        for annotation in frames[row.frame_id] if row.media == "video" else ():
+            found.setdefault((row.item, annotation["track_id"]), set()).add(row.frame_index)
+    assert sorted(map(sorted, found.values())) == sorted(map(sorted, expected.values()))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_rerun_writes_the_same_bytes(
+    run: Run, exported: dict[str, ExportSummary], name: str
+) -> None:
+    before = files_below(Path(exported[name].path))
+    export_one(run, name)
+    assert files_below(Path(exported[name].path)) == before
+    beside = [p.name for p in Path(exported[name].path).parent.glob(f"{name}-kept-*")]
+    assert beside == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_split_divides_and_nothing_is_twice(run: Run, tmp_path: Path, name: str) -> None:
+    split = {"train": 0.5, "val": 0.5}
+    summary = export_one(run, name, split=split, split_seed=2)
+    frames = by_frame(read_back(Path(summary.path), name))
+    assert summary.per_split.keys() == split.keys() and min(summary.per_split.values()) > 0
+    assert len(frames) == sum(summary.per_split.values()) == summary.images
+    export_one(run, name)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_picture_is_there_and_said_to_be_a_frame(
+    run: Run, exported: dict[str, ExportSummary], name: str
+) -> None:
+    folder = Path(exported[name].path)
+    with (folder / "pictures.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == exported[name].images
+    assert len({row["picture"].lower() for row in rows}) == len(rows)
+    assert {row["frame_id"] for row in rows} <= {r.frame_id for r in run.frames()}
+    files = files_below(folder)
+    if name != "webdataset":
+        for row in rows:
+            assert any(path.endswith(row["picture"]) for path in files), row
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_card_says_what_it_is(exported: dict[str, ExportSummary], name: str) -> None:
+    text = (Path(exported[name].path) / "README.md").read_text(encoding="utf-8")
+    assert f"{exported[name].instances:,} instances" in text
+    for what in ("## Load it", "## Labels", "## How they were made", "## Review", "## Licences"):
+        assert what in text
+    for reason in exported[name].not_held:
+        assert reason in text
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_labels_alone_are_written_where_no_pictures_are_wanted(
+    run: Run, name: str, tmp_path: Path
+) -> None:
+    summary = export_one(run, name, media="none")
+    assert summary.instances > 0
+    pictures = [p for p in Path(summary.path).rglob("*") if p.suffix.lower() in (".jpg", ".bmp")]
+    assert pictures == []
+    export_one(run, name)
+
+
+def test_numbers_of_frames_have_no_gaps(run: Run) -> None:
+    """Whatever is left out between: readers count files."""
+    for name, pattern in (
+        ("mot", "train/clips_b_mp4/img1"),
+        ("davis", "JPEGImages/480p/clips_b_mp4"),
+    ):
+        folder = Path(export_one(run, name, frames_stride=5).path) / pattern
+        numbers = sorted(int(p.stem) for p in folder.iterdir())
+        first = 1 if name == "mot" else 0
+        assert numbers == list(range(first, first + len(numbers))) and len(numbers) == 3
+        export_one(run, name)
+
+
+def test_all_shapes_are_in_the_run(run: Run) -> None:
+    assert sum(r.item.startswith("shapes/") for r in run.frames()) == len(SHAPES)
+    assert sum(r.media == "video" for r in run.frames()) == FRAMES_IN_ALL
+    assert settings().media == "link"

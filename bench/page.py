@@ -44,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MEASUREMENTS))
     parser.add_argument("--device", choices=DEVICES, default="cpu")
-    parser.add_argument("--full", action="store_true", help="full-size models, too")
+    parser.add_argument("--full", action="store_true", help="full-size models and longer runs, too")
     parser.add_argument("--quick", action="store_true", help="the smallest case of each")
     parser.add_argument("--json", action="store_true", help="print what was measured as json")
     parser.add_argument("--write", action="store_true", help="put what is named on the page anew")

@@ -103,7 +103,8 @@ def measure(options: Options) -> Iterator[Table]:
     yield Table(
         "Overhead over the bare models",
         f"{options.device}, {SIZE_HW[1]}x{SIZE_HW[0]}, every frame grounded, boxes of 2 %; wall "
-        "time, and in the last columns its share by stage. Targets: at most 3 % on a CPU and 10 % "
+        "time, its last columns by stage. Bare passes ran alone, in turns with whole runs (at full "
+        "size on a CPU: within the run). Targets: at most 3 % on a CPU and 10 % "
         "on a GPU with models of full size.",
         ("models", "of", "boxes", "ms each", "bare ms", "overhead %", "busy %", "a second",
          *peaks(options.device), *(f"{stage} %" for stage in STAGES)),

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand
-from annotate.data.types import Detections, Frame, Item
+from annotate.data.types import Frame, Item
 from annotate.discover.class_list import load_prompts
 from annotate.models import devices
 from annotate.runner import build
@@ -34,6 +34,7 @@ from annotate.synthetic.canvas import Scene
 from annotate.synthetic.clip import Clip
 from annotate.track.tracker import WINDOW
 from bench.emulated_device import NAME, Counts, choosing, emulated
+from bench.fixed_boxes import FixedBoxes
 from bench.table import Options, Table
 
 BATCH = 8  # what a GPU gets by default
@@ -65,30 +66,12 @@ class _Dispatched(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class _TrueBoxes:
-    """Looks as the detector does, and finds what is true."""
-
-    def __init__(self, detector: Any, scenes: Sequence[Scene]) -> None:
-        self._detector, self._scenes = detector, scenes
-
-    @property
-    def grounder(self) -> Any:
-        return self._detector.grounder
-
-    def find(self, frames: Sequence[Frame]) -> list[Detections]:
-        self._detector.find(frames)
-        return [_truth(self._scenes[frame.index]) for frame in frames]
-
-
-def _truth(scene: Scene) -> Detections:
-    n = len(scene.objects)
-    return Detections(
-        boxes_xyxy=np.array([o.box_xyxy for o in scene.objects], np.float32).reshape(n, 4),
-        scores=np.full(n, 0.9, np.float32),
-        class_ids=np.zeros(n, np.int32),
-        phrases=("thing",) * n,
-        margins=np.ones(n, np.float32),
-    )
+def _finds(pipeline: Pipeline, scenes: Sequence[Scene]) -> None:
+    """Have it look as it does, and find what is true."""
+    boxes = {
+        index: np.array([o.box_xyxy for o in scene.objects]) for index, scene in enumerate(scenes)
+    }
+    pipeline._detector = FixedBoxes(pipeline._detector, boxes)  # type: ignore[assignment]
 
 
 def _pipeline(device: str, every: int) -> Pipeline:
@@ -111,7 +94,7 @@ Counted = tuple[float, float, float]  # uploads, waits, calls
 
 
 def _of_video(pipeline: Pipeline, scenes: Sequence[Scene], read: Callable[[], Counted]) -> Counted:
-    pipeline._detector = _TrueBoxes(pipeline._detector, scenes)  # type: ignore[assignment]
+    _finds(pipeline, scenes)
     before: Counted = (0, 0, 0)
     counted = _counted_frames(pipeline._every)
     made = pipeline.video(_frames(scenes, "video")).provisional()
@@ -131,7 +114,7 @@ def _counted_frames(every: int) -> int:
 
 
 def _of_stills(pipeline: Pipeline, scenes: Sequence[Scene], read: Callable[[], Counted]) -> Counted:
-    pipeline._detector = _TrueBoxes(pipeline._detector, scenes)  # type: ignore[assignment]
+    _finds(pipeline, scenes)
     frames = _frames(scenes, "image")
     pipeline.stills(frames[:BATCH])  # what is sent once is there
     before = read()

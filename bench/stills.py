@@ -20,7 +20,6 @@ from pycocotools import mask as coco_mask
 
 from annotate.data.types import Frame, Image, Item
 from annotate.models.devices import choose_device
-from annotate.models.hub import fetch
 from annotate.models.layouts import CheckpointSource
 from annotate.models.transformers_checkpoint import load_checkpoint
 from annotate.record import parquet
@@ -44,7 +43,6 @@ class Tutorial:
 
         source = models.detector.grounder.source  # type: ignore[attr-defined]
         assert isinstance(source, CheckpointSource)
-        fetch(source)
         kinds = ("AutoModelForZeroShotObjectDetection", "AutoProcessor")
         self._device = choose_device(device)
         self._model, self._processor, _ = load_checkpoint(

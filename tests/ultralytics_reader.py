@@ -7,6 +7,8 @@ OpenCV's threads and writes a settings file. Arguments: a folder, a split and a 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,22 @@ def read(folder: Path, split: str, task: str) -> dict[str, Any]:
     }
 
 
+def asked(*arguments: str, config: Path) -> list[dict[str, Any]]:
+    """What a process of its own reads; Ultralytics' settings go into the folder `config`."""
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments],
+        env=os.environ
+        | {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": str(config)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return answers
+
+
 if __name__ == "__main__":
-    asked = zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3], strict=True)
-    answers = [read(Path(folder), split, task) for folder, split, task in asked]
+    folders = zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3], strict=True)
+    answers = [read(Path(folder), split, task) for folder, split, task in folders]
     print("\n" + json.dumps(answers))

@@ -103,8 +103,13 @@ class Video:
         found = False
         try:
             with _opened(self.item.path, self.max_pixels) as (container, stream):
-                first = next(_decoded(container, stream, self.max_pixels))
-                if first.pts is None or first.time_base is None or stream.time_base is None:
+                first = next(_decoded(container, stream, self.max_pixels), None)
+                if (
+                    first is None
+                    or first.pts is None
+                    or first.time_base is None
+                    or stream.time_base is None
+                ):
                     return
                 turn, first_s = _turn(first), float(first.pts * first.time_base)
                 container.seek(int((at_s + first_s) / stream.time_base), stream=stream)
@@ -121,7 +126,7 @@ class Video:
                         raise MediaError(f"damaged at {time_s:.3f} s")
                     found = True
                     yield time_s, partial(self._upright, frame, turn)
-        except (MediaError, StopIteration):
+        except MediaError:
             if found:
                 raise
 

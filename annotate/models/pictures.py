@@ -25,7 +25,8 @@ _lock = threading.Lock()
 def on_device(image: Image, device: torch.device) -> Tensor:
     """An RGB picture (h, w, 3) as planes (3, h, w), uint8, where the models are.
 
-    Who looks at it after that gets the same tensor, which must stay as it is.
+    Who looks at it after that gets the same tensor. Neither may change while the picture lives:
+    those of callers are copied before they come here (`annotate.decode.pixels`).
     """
     key = id(image), device
     with _lock:

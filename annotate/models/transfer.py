@@ -9,19 +9,15 @@ from torch import Tensor
 
 
 def to_host(*tensors: Tensor) -> list[Tensor]:
-    """Tensors of one device in main memory, floats as float32, in a single copy.
+    """Tensors of floats of one device in main memory, as float32, in a single copy.
 
     The host waits once, until all of them are computed.
     """
-    device = tensors[0].device
-    if device.type == "cpu":
-        return [t.float() if t.is_floating_point() else t for t in tensors]
+    if tensors[0].device.type == "cpu":
+        return [t.float() for t in tensors]
     packed = torch.cat([t.float().reshape(-1) for t in tensors]).cpu()
-    sizes = [t.numel() for t in tensors]
-    return [
-        part.view(t.shape).to(torch.float32 if t.is_floating_point() else t.dtype)
-        for part, t in zip(torch.split(packed, sizes), tensors, strict=True)
-    ]
+    parts = torch.split(packed, [t.numel() for t in tensors])
+    return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
 
 
 @lru_cache(maxsize=512)

@@ -13,33 +13,22 @@ from annotate.config.settings import TileSettings
 from annotate.data import geometry
 from annotate.data.types import Detections, Frame, Instance, Rle
 from annotate.data.views import View, views
-from annotate.segment.finishing import Masker
+from annotate.segment.finishing import Masker, Refiner
 
 AROUND = 0.5  # of a box's longer side: what a view must show beside it
 LEAST_AROUND_PX = 8
 
 
-class CloseUp:
+class CloseUp(Refiner):
     """A masker that is shown tiles of a picture; see `annotate.ground.tiles` for the boxes."""
 
     def __init__(self, masker: Masker, settings: TileSettings) -> None:
         self._masker, self._settings = masker, settings
 
-    def refine(self, frame: Frame, found: Detections) -> tuple[Instance, ...]:
-        """As `refine_all`, of one frame."""
-        (instances,) = self.refine_all([frame], [found])
-        return instances
-
-    def refine_all(
-        self, frames: Sequence[Frame], found: Sequence[Detections]
-    ) -> list[tuple[Instance, ...]]:
-        """See Masker."""
-        return [finish() for finish in self.begin_all(frames, found)]
-
     def begin_all(
         self, frames: Sequence[Frame], found: Sequence[Detections]
     ) -> list[Callable[[], tuple[Instance, ...]]]:
-        """See Masker. A box that no tile shows with its surroundings is cut from the whole."""
+        """See Refiner. A box that no tile shows with its surroundings is cut from the whole."""
         seen = [views(f.size_hw, self._settings.size, self._settings.overlap) for f in frames]
         whole = [n for n, of_frame in enumerate(seen) if len(of_frame) == 1 or not len(found[n])]
         begun = self._masker.begin_all([frames[n] for n in whole], [found[n] for n in whole])

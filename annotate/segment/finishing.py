@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +26,26 @@ from annotate.segment.upsampling import crops
 BOXES = 128  # of several pictures in one pass: each has its picture's finest features, 12 MB
 
 
-class Masker:
-    """A segmenter with what is made of its logits, for the detections of stills."""
+class Refiner(ABC):
+    """Makes instances of the detections of stills."""
+
+    @abstractmethod
+    def begin_all(
+        self, frames: Sequence[Frame], found: Sequence[Detections]
+    ) -> list[Callable[[], tuple[Instance, ...]]]:
+        """What gives each frame's instances in the order of its detections, empty masks left out.
+
+        Models are done when it returns: what is left needs none, and any thread may do it.
+        """
+
+    def refine(self, frame: Frame, found: Detections) -> tuple[Instance, ...]:
+        """The instances of one frame."""
+        (finish,) = self.begin_all([frame], [found])
+        return finish()
+
+
+class Masker(Refiner):
+    """A segmenter with what is made of its logits."""
 
     def __init__(
         self, segmenter: Segmenter, settings: SegmentSettings, *, at_once: MemoryLimit | None = None
@@ -37,25 +56,13 @@ class Masker:
         self._at_once = at_once or MemoryLimit("boxes")
         self._pictures, self._masks = MemoryLimit("pictures"), MemoryLimit("masks")
 
-    def refine(self, frame: Frame, found: Detections) -> tuple[Instance, ...]:
-        """As `refine_all`, of one frame."""
-        (instances,) = self.refine_all([frame], [found])
-        return instances
-
-    def refine_all(
-        self, frames: Sequence[Frame], found: Sequence[Detections]
-    ) -> list[tuple[Instance, ...]]:
-        """Instances of each frame in the order of its detections; empty masks are left out."""
-        return [finish() for finish in self.begin_all(frames, found)]
-
     def begin_all(
         self, frames: Sequence[Frame], found: Sequence[Detections]
     ) -> list[Callable[[], tuple[Instance, ...]]]:
-        """As `refine_all`; what is left to do for each frame needs no model, and any thread may.
+        """See Refiner. Frames share passes of the segmenter.
 
-        Frames share passes of the segmenter. `instance_id` counts the detections, so it does not
-        depend on which masks came out empty. Raises MemoryError when one picture, box or, later,
-        mask alone is too much.
+        `instance_id` counts the detections, so it does not depend on which masks came out empty.
+        Raises MemoryError when one picture, box or, later, mask alone is too much.
         """
         asked = [_without_mask(some) for some in found]
         models = [n for n, rows in enumerate(asked) if rows and not self._segmenter.boxes_only]

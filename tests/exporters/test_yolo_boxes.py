@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ from annotate.record.run_folder import Run
 from exporters.yolo_obb import smallest_rectangle
 from tests.exporters.runs import export_one, instance, make_run, record, shape_records
 from tests.exporters.shapes import SHAPES, H, W
+from tests.ultralytics_reader import asked
 
 TASKS = {"yolo": "detect", "yolo_obb": "obb"}
 
@@ -25,22 +22,9 @@ TASKS = {"yolo": "detect", "yolo_obb": "obb"}
 def ultralytics_says(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     run = make_run(tmp_path_factory.mktemp("shapes"), shape_records())
     folders = {name: export_one(run, name).path for name in TASKS}
-    reader = Path(__file__).parents[1] / "ultralytics_reader.py"
-    asked = [str(v) for name, task in TASKS.items() for v in (folders[name], "train", task)]
-    done = subprocess.run(
-        [sys.executable, str(reader), *asked],
-        env=os.environ
-        | {
-            "YOLO_OFFLINE": "true",
-            "YOLO_AUTOINSTALL": "false",
-            "YOLO_CONFIG_DIR": str(tmp_path_factory.mktemp("config")),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(zip(TASKS, json.loads(done.stdout.splitlines()[-1]), strict=True))
+    named = [str(v) for name, task in TASKS.items() for v in (folders[name], "train", task)]
+    answers = asked(*named, config=tmp_path_factory.mktemp("config"))
+    return dict(zip(TASKS, answers, strict=True))
 
 
 @pytest.mark.parametrize("name", TASKS)

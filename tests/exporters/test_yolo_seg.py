@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +24,7 @@ from tests.exporters.runs import (
     shape_records,
 )
 from tests.exporters.shapes import SHAPES, H, W
+from tests.ultralytics_reader import asked
 
 SPLIT = {"train": 0.5, "val": 0.3, "test": 0.2}
 
@@ -45,25 +42,9 @@ def ultralytics_says(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict
     }
     split_folder = export_one(split, "yolo_seg", split=SPLIT).path
     pairs |= {name: [split_folder, name] for name in SPLIT}
-    reader = Path(__file__).parents[1] / "ultralytics_reader.py"
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(reader),
-            *(str(v) for pair in pairs.values() for v in (*pair, "segment")),
-        ],
-        env=os.environ
-        | {
-            "YOLO_OFFLINE": "true",
-            "YOLO_AUTOINSTALL": "false",
-            "YOLO_CONFIG_DIR": str(tmp_path_factory.mktemp("config")),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers = dict(zip(pairs, json.loads(done.stdout.splitlines()[-1]), strict=True))
+    named = [str(part) for pair in pairs.values() for part in (*pair, "segment")]
+    found = asked(*named, config=tmp_path_factory.mktemp("config"))
+    answers = dict(zip(pairs, found, strict=True))
     for answer in answers.values():
         assert answer["counts"] == {"missing": 0, "corrupt": 0, "unlabelled": 0}
         assert answer["complaints"] == []

@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type format bench bench-gpu soak train lock clean
+.PHONY: help setup demo test lint type format bench bench-full bench-gpu soak train lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -52,7 +52,10 @@ format: setup ## let ruff write the layout
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: setup ## speed on this CPU, as ratios within one run, into bench/RESULTS.md
+bench: setup ## speed on this CPU, as ratios within one run, into bench/RESULTS.md; 11 min
+	OMP_NUM_THREADS=1 $(PY) -m bench.page
+
+bench-full: setup ## the same with models of full size and longer runs; 20 min
 	OMP_NUM_THREADS=1 $(PY) -m bench.page --full
 
 bench-gpu: setup ## the same on a CUDA device, with models of full size as well

@@ -14,46 +14,62 @@ from annotate.synthetic.still import draw_still
 from bench.fixed_boxes import FixedBoxes, grid_boxes
 from bench.models import load_tiny
 from bench.table import Cell, Options, Table
-from bench.turns import memory_mb, once, seconds, slope
+from bench.turns import forget_peaks, once, peaks, peaks_mb, seconds, slope
 
 SIZES = {"640x480": (480, 640), "1920x1080": (1080, 1920), "3840x2160": (2160, 3840),
          "7680x4320": (4320, 7680)}  # fmt: skip
 OBJECTS = (1, 3, 10, 30, 100, 300)
 CLASSES = (1, 10, 80, 300, 1203)
-PICTURES = (100, 200, 400)
-FRAMES = (100, 200, 400)
+PICTURES = (100, 400, 2_000)
+FRAMES = (100, 300, 1_000)
 VGA = SIZES["640x480"]
 
 Rows = list[list[Cell]]
 
 
 def measure(options: Options) -> Iterator[Table]:
-    """One table: what grows, by how much, and the power by which time grows with it."""
+    """What grows, by how much, and the power by which time and memory grow with it."""
     rows: Rows = []
+    slopes: Rows = []
     for what, sizes, cost in (
         ("picture, megapixels; 15 objects of 64 px", _pixels(), _of_size),
         ("objects of a 640x480 picture", OBJECTS, _of_objects),
         ("classes asked for", CLASSES, _of_classes),
-        ("pictures of a run", PICTURES, _of_pictures),
-        ("frames of a video", FRAMES, _of_frames),
+        ("pictures, one after the other", _long(PICTURES, options), _of_pictures),
+        ("frames of a video", _long(FRAMES, options), _of_frames),
     ):
         some = sizes[: 1 if options.quick else None]
-        taken = []
+        taken, most = [], []
         for size in some:
-            own = cost(size, options)
-            taken.append(own)
-            for stage, value in own.items():
-                rows.append([what, size, stage, 1000 * value, memory_mb(options.device)])
+            forget_peaks(options.device)
+            taken.append(cost(size, options))
+            most.append(peaks_mb(options.device))
+            for stage, own in taken[-1].items():
+                rows.append([what, size, stage, 1000 * own, 1000 * own / size, *most[-1]])
         if len(some) > 1:
+            of_peaks = [slope(some, own) for own in zip(*most, strict=True)]
             for stage in taken[0]:
-                rows.append([what, "slope", stage, slope(some, [t[stage] for t in taken]), ""])
+                slopes.append([what, stage, slope(some, [t[stage] for t in taken]), *of_peaks])
     yield Table(
         "Growth",
-        f"`tiny` on {options.device}, one thread: ms in all, and in the rows named slope the power "
-        "by which they grow: 1 is linear, 0 flat. Memory is that of the process at that point.",
-        ("what grows", "to", "of", "ms", "memory, MB"),
+        f"`tiny` on {options.device}, one thread: ms in all (processor time on a CPU), and by each "
+        "of what grows.",
+        ("what grows", "to", "of", "ms", "ms each", *peaks(options.device)),
         rows,
     )
+    if slopes:
+        yield Table(
+            "Growth: slopes",
+            "The power by which time and memory grow, from a fit to logarithms: 1 is linear, 0 "
+            "flat.",
+            ("what grows", "of", "time", *peaks(options.device)),
+            slopes,
+        )
+
+
+def _long(counts: Sequence[int], options: Options) -> Sequence[int]:
+    """The longest takes a minute."""
+    return [10] if options.quick else counts[: 2 + options.full]
 
 
 def _pixels() -> list[float]:

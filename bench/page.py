@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -34,7 +35,7 @@ MEASUREMENTS = {
     "start": "how long commands take before they say something",
 }
 PACKAGES = (
-    "annotate", "torch", "transformers", "sam2", "numpy", "opencv-python-headless", "pycocotools",
+    "annotate", "torch", "transformers", "sam2", "numpy", "opencv-python", "pycocotools",
     "fiftyone", "supervision",
 )  # fmt: skip
 
@@ -43,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MEASUREMENTS))
     parser.add_argument("--device", choices=DEVICES, default="cpu")
-    parser.add_argument("--full", action="store_true", help="full-size models, too")
+    parser.add_argument("--full", action="store_true", help="full-size models and longer runs, too")
     parser.add_argument("--quick", action="store_true", help="the smallest case of each")
     parser.add_argument("--json", action="store_true", help="print what was measured as json")
     parser.add_argument("--write", action="store_true", help="put what is named on the page anew")
@@ -82,24 +83,27 @@ def write(folder: Path, options: Options, names: Sequence[str] = ()) -> bool:
     said = whole.setdefault(options.device, {}) if names else {}
     whole[options.device] = said
     said["with"] = surroundings(options.device)
-    for part in ("tables", "failed", "commits"):
+    for part in ("tables", "failed", "commits", "asked"):
         said.setdefault(part, {})
+    asked = ["--device", options.device, *["--full"] * options.full, *["--quick"] * options.quick]
     for name, what in MEASUREMENTS.items():
         if names and name not in names:
             continue
         for part in ("tables", "failed"):
             said[part].pop(name, None)
-        said["commits"][name] = _commit()
+        said["commits"][name], said["asked"][name] = _commit(), " ".join(asked)
         print(f"{name}: {what}", flush=True)
-        command = [sys.executable, "-m", "bench.page", name, "--json", "--device", options.device]
-        command += ["--full"] * options.full + ["--quick"] * options.quick
+        command = [sys.executable, "-m", "bench.page", name, "--json", *asked]
+        begun = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            said["failed"][name] = lines[-1]
-            print(f"  failed: {lines[-1]}", flush=True)
-        else:
+        try:
+            done.check_returncode()
             said["tables"][name] = json.loads(done.stdout.splitlines()[-1])
+        except (subprocess.CalledProcessError, ValueError, IndexError):
+            lines = done.stderr.strip().splitlines() or ["no table came"]
+            said["failed"][name] = f"exit code {done.returncode}: {lines[-1]}"
+            print(f"  failed: {lines[-1]}", flush=True)
+        print(f"  {time.perf_counter() - begun:.0f} s", flush=True)
     path.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
     (folder / "RESULTS.md").write_text(page(whole), "utf-8")
     return not said["failed"]
@@ -114,7 +118,9 @@ def surroundings(device: str) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "machine": f"{_processor()}, {os.cpu_count()} cores, "
         f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else "none",
+        "gpu": f"{torch.cuda.get_device_name()}, driver {_driver()}"
+        if device == "cuda"
+        else "none",
         "versions": {"python": platform.python_version()}
         | {name: found for name in PACKAGES if (found := _version(name))},
     }
@@ -141,8 +147,8 @@ def page(whole: dict[str, Any]) -> str:
         )
         for name in (name for name in MEASUREMENTS if name in said["tables"]):
             parts += [Table(**table).markdown() for table in said["tables"][name]]
-            commit = said["commits"][name]
-            parts.append(f"`python -m bench.page {name} --device {device}`, commit {commit}")
+            asked = said.get("asked", {}).get(name, f"--device {device}")
+            parts.append(f"`python -m bench.page {name} {asked}`, commit {said['commits'][name]}")
         parts += [f"**{name} failed**: {why}" for name, why in said["failed"].items()]
     return "\n\n".join(parts) + "\n"
 
@@ -151,6 +157,16 @@ def _commit() -> str:
     asked = ["git", "describe", "--always", "--dirty"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=HERE)
     return done.stdout.strip() or "unknown"
+
+
+def _driver() -> str:
+    """Of NVIDIA, of the first device; torch does not tell it."""
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"
+    return (done.stdout.split() or ["unknown"])[0]
 
 
 def _processor() -> str:

@@ -31,7 +31,7 @@ class Options:
     """Where it is measured, and how thoroughly."""
 
     device: str  # cpu | cuda
-    full: bool = False  # models of full size with random weights, too
+    full: bool = False  # models of full size with random weights and longer runs, too
     quick: bool = False  # the smallest case of each, to see that it works
 
 

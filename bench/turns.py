@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from statistics import median
 
-import psutil
 import torch
+
+from annotate.runner import peak_memory
 
 
 def seconds(
@@ -43,8 +46,26 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
     return over / sum((a - x) ** 2 for a in xs)
 
 
-def memory_mb(device: str) -> float:
-    """RAM of this process now; on a GPU the most that tensors took there."""
+def peaks(device: str) -> tuple[str, ...]:
+    """The columns of what `peaks_mb` gives."""
+    return ("peak RAM, MB", "peak GPU memory, MB")[: 1 + (device == "cuda")]
+
+
+def forget_peaks(device: str) -> None:
+    """The next peak is that of what comes from here on, where the system can forget (Linux)."""
     if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return float(psutil.Process().memory_info().rss) / 2**20
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peaks_mb(device: str) -> list[float]:
+    """The most that this process has taken since `forget_peaks`, of RAM and on a GPU."""
+    found = [float(peak_memory.megabytes().get("RAM", 0))]  # since the process began
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                found = [int(line.split()[1]) * 1024 / 1e6]
+    if device == "cuda":
+        found.append(torch.cuda.max_memory_allocated() / 1e6)
+    return found

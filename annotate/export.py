@@ -1,4 +1,4 @@
-"""`python -m annotate.export run=DIR [export=[coco]] [threshold=0.4] [only=accepted]`: no model."""
+"""`python -m annotate.export run=DIR [export=[coco]] [threshold=0.4] [check=true]`: no model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from annotate.errors import ConfigError
-from annotate.runner.command import DONE, run_command, say_root
+from annotate.runner.command import DONE, GATE_FAILED, run_command, say_root
 from annotate.runner.terminal import say
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ def _export(argv: list[str]) -> int:
     command = typed(compose(argv, "export"), ExportCommand)
     from annotate.record.run_folder import Run
     from annotate.record.soundness import sound
-    from annotate.runner.exports import export_run, make_exporters, say_what_no_record_holds
+    from annotate.runner.exports import (
+        check_exports,
+        export_run,
+        make_exporters,
+        say_what_no_record_holds,
+    )
     from annotate.runner.summary import exported, what_is_missing
     from annotate.store.remote import allow
 
@@ -41,13 +46,18 @@ def _export(argv: list[str]) -> int:
                 "with partial=true (into exports/<format>-partial)"
             )
         say_what_no_record_holds(_floor(run), command.threshold, run.classes)
-        exports = export_run(run, exporters, command, suffix="-partial" if missing else "")
+        suffix = "-partial" if missing else ""
+        exports = export_run(run, exporters, command, suffix)
         run.push("exports")
-    for export in exports:
-        say(exported(export))
-    if missing:
-        say(f"partial: {missing}")
-    return DONE
+        for export in exports:
+            say(exported(export))
+        if missing:
+            say(f"partial: {missing}")
+        whole = True
+        for line, passed in check_exports(run, exporters, command, suffix) if command.check else ():
+            say(f"check{'' if passed else ' failed'}: {line}")
+            whole &= passed
+    return DONE if whole else GATE_FAILED
 
 
 def _floor(run: Run) -> float:

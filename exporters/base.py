@@ -33,6 +33,7 @@ from exporters.pictures import Picture, Pictures
 
 if TYPE_CHECKING:
     from annotate.record.run_folder import Run
+    from exporters.check import Check
 
 __all__ = ["ExportSummary", "Exporter", "Layout", "Picture", "Pictures"]
 
@@ -62,6 +63,9 @@ class Exporter(ABC):
 
     layout: ClassVar[Layout] = Layout()
     loading: ClassVar[str] = ""  # lines of Python that load an export, for its card
+    layered: ClassVar[bool] = False  # a pixel is of one object, see `exporters.layers`
+    tracked: ClassVar[bool] = False  # ids of tracks have a place in it
+    promised_iou: ClassVar[float] = 0.0  # that it keeps of every mask, or box, whatever it is
 
     def front_matter(self, pictures: Pictures) -> Mapping[str, Any]:
         """What the card begins with, for hubs of datasets; nothing."""
@@ -143,6 +147,12 @@ class Exporter(ABC):
             left_out=dict(sorted(tally.left_out.items())),
             not_held=not_held,
         )
+
+    def check(self, run: Run, name: str, *, threshold: float, only: str) -> Check:
+        """Read `exports/<name>/` back with a reader that nobody here wrote, and compare it."""
+        from exporters.check import check  # whose readers take long to import
+
+        return check(self, run, name, threshold=threshold, only=only)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def card(
         "hand.",
         "## Load it",
         f"```python\n{loading.strip()}\n```",
-        "`pictures.csv` says which frame of the dataset each picture is.",
+        "`pictures.jsonl` says which frame of the dataset each picture is.",
         "## Labels",
         *_table(run, threshold, sets, tally),
         "## How they were made",

@@ -35,6 +35,7 @@ from exporters.coco_document import (
 )
 from exporters.layout import Layout
 from exporters.pictures import Pictures
+from exporters.polygons import MIN_IOU
 
 
 class Coco(Exporter):
@@ -43,6 +44,8 @@ class Coco(Exporter):
     `tolerance` is how far a polygon may leave the mask's edge, in px.
     """
 
+    tracked = True
+    promised_iou = MIN_IOU
     loading = """
 from pycocotools.coco import COCO
 

@@ -24,6 +24,9 @@ MOST_COLOURS = 2**24
 class CocoPanoptic(Exporter):
     """Every class is a thing; there is no stuff."""
 
+    layered = True
+    tracked = True
+    promised_iou = 1.0
     loading = """
 import json
 

@@ -28,12 +28,13 @@ from exporters.pictures import Picture, Pictures
 from exporters.polygons import count_loss, joined_ring
 from exporters.xml_text import element, plain
 
-ATTRIBUTES = ("score", "phrase", "track_id")
+ATTRIBUTES = ("score", "phrase")
 
 
 class Cvat(Exporter):
     """`tolerance` is how far the outlines of tracks may leave the mask's edge, in px."""
 
+    tracked = True
     loading = """
 from xml.etree import ElementTree
 
@@ -81,10 +82,9 @@ images = ElementTree.parse("annotations.xml").findall("image")  # of the stills
                     by_track.add(instance.track_id, picture.number, points)
             with _written(folder / "videos" / picture.item / "annotations.xml") as written:
                 written.add(_meta(names, picture))
-                for number, (track_id, instance) in enumerate(seen.items()):
+                for track_id, instance in seen.items():
                     shapes = by_track.of(track_id)
-                    track = _track(number, instance, names, shapes, picture.number)
-                    written.add(track)
+                    written.add(_track(instance, names, shapes, picture.number))
 
 
 class _Written:
@@ -145,7 +145,6 @@ def _meta(names: list[str], last: Picture | None = None) -> ElementTree.Element:
 
 def _attributes(shape: ElementTree.Element, instance: Instance) -> None:
     said = {"score": f"{instance.score:.6g}", "phrase": instance.phrase}
-    said |= {"track_id": str(instance.track_id)} if instance.track_id else {}
     for name, value in said.items():
         element(shape, "attribute", value).set("name", name)
 
@@ -186,11 +185,11 @@ def _run_lengths(instance: Instance) -> dict[str, str]:
 
 
 def _track(
-    number: int, instance: Instance, names: list[str], shapes: Iterator[tuple[int, str]], last: int
+    instance: Instance, names: list[str], shapes: Iterator[tuple[int, str]], last: int
 ) -> ElementTree.Element:
     """Every frame is a key frame; where the object is not seen, its last outline is outside."""
-    label = {"id": str(number), "label": plain(names[instance.class_id]), "source": "auto"}
-    track = ElementTree.Element("track", label)
+    said = {"id": str(instance.track_id), "label": plain(names[instance.class_id])}
+    track = ElementTree.Element("track", said | {"source": "auto"})
 
     def add(frame: int, points: str, *, outside: bool) -> None:
         flags = {"outside": str(int(outside)), "occluded": "0", "keyframe": "1", "z_order": "0"}

@@ -27,6 +27,9 @@ TOO_MANY = f"instance of a track beyond the {COLOURS - 1} of a video"
 class Davis(Exporter):
     """Masks of tracks; there is no place for scores."""
 
+    layered = True
+    tracked = True
+    promised_iou = 1.0
     loading = """
 import numpy, PIL.Image
 

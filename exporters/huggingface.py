@@ -23,6 +23,8 @@ UNSPLIT = "train"
 class Huggingface(Exporter):
     """A folder that `load_dataset` reads."""
 
+    tracked = True
+    promised_iou = 1.0
     loading = """
 from datasets import load_dataset
 

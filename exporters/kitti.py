@@ -25,6 +25,7 @@ AFTER = "-1 -1 -1 -1000 -1000 -1000 -10"  # height, width, length, x, y, z, turn
 class Kitti(Exporter):
     """Boxes; there is no place for masks and tracks."""
 
+    promised_iou = 1.0
     loading = """
 import pathlib
 
@@ -71,7 +72,7 @@ def _types(names: list[str]) -> list[str]:
     """Names without blanks, told apart."""
     types: dict[str, None] = {}
     for name in names:
-        plain = re.sub(r"\s+", "_", name)
+        plain = re.sub(r"[\s\"]+", "_", name)  # readers cut at blanks, and unquote
         number = 2
         told = plain
         while told in types:

@@ -1,7 +1,8 @@
 """LabelMe: `<name>.json` beside each picture, a shape for each part of a mask.
 
 Shapes of one object share a `group_id`: its track in a video, its place in a still. Holes are cut
-open by bridges as in COCO, or kept as LabelMe's own masks.
+open by bridges as in COCO, or kept as LabelMe's own masks. Outlines lie a little inside of the
+pixels' edges: LabelMe paints their borders as well.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, cast
 
-import numpy as np
 from PIL import Image as PilImage
 from pycocotools import mask as coco_mask
 from pydantic import FiniteFloat
@@ -24,7 +24,7 @@ from exporters.base import Exporter
 from exporters.coco_document import Entry, as_json, said_of
 from exporters.layout import Layout
 from exporters.pictures import Picture, Pictures
-from exporters.polygons import coco_polygons
+from exporters.polygons import inset_polygons
 
 VERSION = "5.5.0"  # of the files; LabelMe reads older ones and newer
 
@@ -32,6 +32,7 @@ VERSION = "5.5.0"  # of the files; LabelMe reads older ones and newer
 class Labelme(Exporter):
     """`masks` as polygons, or as exact masks (LabelMe >= 5.3); `tolerance` of polygons in px."""
 
+    tracked = True
     loading = """
 import json, pathlib
 
@@ -88,9 +89,8 @@ for path in pathlib.Path(".").rglob("*.json"):  # or: labelme . --labels labels.
         if self._tolerance is None:
             yield _mask(instance)
             return
-        for polygon in coco_polygons(instance.mask, self._tolerance):
-            points = np.array(polygon, float).reshape(-1, 2).tolist()
-            yield {"points": points, "shape_type": "polygon", "mask": None}
+        for polygon in inset_polygons(instance.mask, self._tolerance):
+            yield {"points": polygon.round(2).tolist(), "shape_type": "polygon", "mask": None}
 
 
 def _mask(instance: Instance) -> Entry:

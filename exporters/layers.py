@@ -79,3 +79,9 @@ class Layers:
     def _xyxy(self, i: int) -> tuple[int, int, int, int]:
         x, y, w, h = (int(v) for v in self._boxes[i])
         return x, y, x + w, y + h
+
+
+def visible(instances: Sequence[Instance], size_hw: tuple[int, int]) -> list[Rle | None]:
+    """What of each mask is in front; None of one that is behind others as a whole."""
+    layers = Layers(instances, size_hw, Counter())
+    return [layers.visible(n) if layers.areas[n] else None for n in range(len(instances))]

@@ -20,6 +20,7 @@ from exporters.base import Exporter
 from exporters.coco_document import Entry, documents, image_entry, outline, place, said_of
 from exporters.layout import Layout
 from exporters.pictures import Picture, Pictures
+from exporters.polygons import MIN_IOU
 
 RARE, COMMON = 10, 100  # up to so many pictures a class is rare, or common; else frequent
 
@@ -30,6 +31,8 @@ class Lvis(Exporter):
     `negatives` is whether pictures list the classes that they do not have.
     """
 
+    tracked = True
+    promised_iou = MIN_IOU
     loading = """
 from lvis import LVIS
 

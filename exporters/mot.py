@@ -15,6 +15,8 @@ from exporters.sequences import Sequences
 class Mot(Sequences):
     """Boxes of tracks; there is no place for masks and scores."""
 
+    tracked = True
+    promised_iou = 1.0
     loading = """
 import pandas
 

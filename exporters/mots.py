@@ -19,6 +19,9 @@ NOT_JUDGED = 10
 class Mots(Sequences):
     """Masks of tracks; there is no place for scores."""
 
+    layered = True
+    tracked = True
+    promised_iou = 1.0
     loading = """
 from pycocotools import mask
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -70,10 +70,10 @@ class Pictures:
         self._splits = split_items(self._items, settings.split, settings.split_seed)
         self._names = self._planned_names()  # below images/, by item
         self._begun = False
-        self._frames = _Frames(folder / "pictures.csv")
+        self._frames = _Frames(folder / "pictures.jsonl")
 
     def close(self) -> None:
-        """End `pictures.csv`, which says what frame each picture is."""
+        """End `pictures.jsonl`, which says what frame each picture is."""
         self._frames.close()
 
     @property
@@ -184,15 +184,16 @@ class Pictures:
 
 
 class _Frames:
-    """`pictures.csv`: the frame of the dataset that each picture is, by its name."""
+    """`pictures.jsonl`: the frame of the dataset that each picture is, by its name.
+
+    A csv would be taken for a table of data, by Datumaro for one.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._table = csv.writer(self._file, lineterminator="\n")
-        self._table.writerow(["picture", "frame_id"])
+        self._file = path.open("w", encoding="utf-8", newline="\n")
 
     def add(self, name: str, frame_id: str) -> None:
-        self._table.writerow([name, frame_id])
+        print(json.dumps({"picture": name, "frame_id": frame_id}), file=self._file)
 
     def close(self) -> None:
         self._file.close()

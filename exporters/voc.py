@@ -24,6 +24,7 @@ from exporters.pictures import Picture, Pictures
 from exporters.xml_text import element, write_xml
 
 UNSPLIT = "train"
+BACKGROUND = "background"
 MOST = COLOURS - 2  # 0 is nothing, 255 says nothing of its pixel
 TOO_MANY = f"mask beyond the {MOST} of a picture"
 TOO_MANY_CLASSES = f"class of a mask, beyond {MOST} classes"
@@ -32,6 +33,8 @@ TOO_MANY_CLASSES = f"class of a mask, beyond {MOST} classes"
 class Voc(Exporter):
     """Boxes and masks."""
 
+    layered = True
+    promised_iou = 1.0
     loading = """
 from xml.etree import ElementTree
 
@@ -123,7 +126,9 @@ def _paint(folder: Path, stem: str, picture: Picture, classes: int, not_held: Co
 
 def _labelmap(names: list[str]) -> str:
     """`name:colour:parts:actions` a line; a colon in a name would end it."""
-    lines = ["# label:color_rgb:parts:actions", "background:0,0,0::"]
+    lines = ["# label:color_rgb:parts:actions"]
+    if BACKGROUND not in names:  # which readers of VOC have for what is nothing
+        lines.append(f"{BACKGROUND}:0,0,0::")
     for i, name in enumerate(names, start=1):
         r, g, b = PALETTE[i % COLOURS] if i <= MOST else (i & 255, i >> 8 & 255, 255)
         lines.append(f"{name.replace(':', '_')}:{r},{g},{b}::")

@@ -25,6 +25,8 @@ UNSPLIT = "train"
 class Webdataset(Exporter):
     """`shard_pictures` is how many pictures a tar holds at most."""
 
+    tracked = True
+    promised_iou = 1.0
     loading = """
 import webdataset
 

@@ -15,6 +15,7 @@ class Yolo(YoloLabels):
     """Boxes; there is no place for masks."""
 
     name = "yolo"
+    promised_iou = 1.0
     loading = """
 from ultralytics import YOLO
 

@@ -31,7 +31,13 @@ LOGGER = logging.getLogger(__name__)
 class YoloLabels(Exporter):
     """One kind of label."""
 
-    layout = Layout(labelled=True, unsplit=UNSPLIT, min_side_px=MIN_SIDE_PX)
+    # In one folder a set: supervision and Datumaro do not look further down.
+    layout = Layout(
+        frame="{split}/{item}_{index:06d}",
+        unsplit=UNSPLIT,
+        portable=True,
+        min_side_px=MIN_SIDE_PX,
+    )
     name: ClassVar[str]  # for the log
 
     @abstractmethod

@@ -34,11 +34,14 @@ from exporters.coco_document import (
 )
 from exporters.layout import Layout
 from exporters.pictures import Picture, Pictures
+from exporters.polygons import MIN_IOU
 
 
 class Ytvis(Exporter):
     """`masks` as exact run lengths (rle), or as polygons; `tolerance` of these in px."""
 
+    tracked = True
+    promised_iou = MIN_IOU
     loading = """
 import json
 

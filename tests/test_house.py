@@ -41,9 +41,15 @@ LIBRARIES = {
     "transformers": {
         "annotate/models/transformers_checkpoint.py", "annotate/ground/grounding_dino/scorer.py",
     },
+    # What others read an export with; exporters/check.py asks them.
+    **{
+        name: {"exporters/other_readers.py"}
+        for name in ("datasets", "datumaro", "label_studio_sdk", "labelme", "lvis", "webdataset",
+                     "ultralytics")
+    },
     "httpx": {"annotate/ground/dds/service.py", "annotate/review/app.py"},
     "supervision": {"annotate/report/overlay.py", "annotate/data/types.py"},
-    "trackeval": {"annotate/evaluate/tracking.py"},
+    "trackeval": {"annotate/evaluate/tracking.py", "exporters/other_readers.py"},
     "fiftyone": {
         "annotate/store/fiftyone_database.py", "annotate/review/dataset.py",
         "annotate/review/app.py", "annotate/review/server.py",

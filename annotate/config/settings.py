@@ -191,6 +191,7 @@ class ExportCommand:
     threshold: Share
     only: Only
     partial: bool
+    check: bool
     store: StoreSettings
     export: ExportSettings
     formats: Mapping[str, Target]  # those that the config knows, by name

@@ -89,7 +89,7 @@ def portable_names(
         if alike or not name.strip("_-") or len(name) > MAX_PORTABLE:
             name = _hashed(item, 0, "", name).as_posix()
         name = f"_{name}" if name.startswith("-") else name  # else it is taken for an option
-        suffix = "" if item in videos else suffix_for(PurePosixPath(item).suffix)
+        suffix = "" if item in videos else suffix_for(PurePosixPath(item).suffix).lower()
         names[item] = f"{name}{suffix}"
     return names
 

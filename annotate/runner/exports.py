@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -25,6 +25,9 @@ class Exporter(Protocol):
         self, run: Run, name: str, *, threshold: float, only: Only, settings: ExportSettings
     ) -> Any:
         """Write `exports/<name>/` of a run; a dataclass that says what it came to."""
+
+    def check(self, run: Run, name: str, *, threshold: float, only: Only) -> Any:
+        """What a reader of others finds in it: `passed`, and a line as its `str`."""
 
 
 def make_exporters(command: AnnotateCommand | ExportCommand) -> dict[str, Exporter]:
@@ -71,3 +74,12 @@ def export_run(
         )
         summaries.append(asdict(summary))
     return summaries
+
+
+def check_exports(
+    run: Run, exporters: Mapping[str, Exporter], command: ExportCommand, suffix: str = ""
+) -> Iterator[tuple[str, bool]]:
+    """Read every export back with a reader of others: a line on each, and whether all is there."""
+    for name, exporter in exporters.items():
+        found = exporter.check(run, name + suffix, threshold=command.threshold, only=command.only)
+        yield str(found), found.passed

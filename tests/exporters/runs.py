@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
@@ -104,6 +105,18 @@ def exporter(name: str, **options: Any) -> Exporter:
         **{key: asked.get(key, value) for key, value in node.items()}
     )
     return made
+
+
+def plain(item: str) -> str:
+    """A still's name in formats with portable names, if there is no other like it."""
+    stem, dot, suffix = item.rpartition(".")
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem) + dot + suffix
+
+
+def pictures_of(folder: Path) -> dict[str, str]:
+    """The frame that each picture of an export is, by its name."""
+    lines = (folder / "pictures.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["picture"]: row["frame_id"] for row in map(json.loads, lines)}
 
 
 def refusals(format_class: type[Exporter], **options: Any) -> dict[str, str]:

@@ -19,6 +19,7 @@ from tests.exporters.runs import (
     instance,
     make_run,
     picture,
+    pictures_of,
     record,
 )
 from tests.exporters.shapes import H, W
@@ -105,10 +106,10 @@ def test_every_nth_annotated_frame_is_exported(
 ) -> None:
     run = make_clips_run(tmp_path, clips, stride=2)  # annotated: 0 2 4 6 8 10
     summary = export_one(run, name, frames_stride=4)
-    below = summary.path / "images" / ("train" if name == "yolo_seg" else "")
-    found = sorted(p.relative_to(below).as_posix() for p in below.rglob("*.jpg"))
-    frames = [f"{item}/{t:06d}.jpg" for item in clips for t in (0, 8)]
-    assert found == sorted([*frames, "clips/still.jpg"])
+    found = pictures_of(Path(summary.path))
+    frames = [f"{item}#{t:06d}" for item in clips for t in (0, 8)]
+    assert sorted(found.values()) == sorted([*frames, "clips/still.jpg"])
+    assert all((summary.path / "images" / picture).is_file() for picture in found)
     assert summary.left_out == {"between frames_stride": 8}
 
 

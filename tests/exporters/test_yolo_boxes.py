@@ -11,7 +11,7 @@ import pytest
 
 from annotate.record.run_folder import Run
 from exporters.yolo_obb import smallest_rectangle
-from tests.exporters.runs import export_one, instance, make_run, record, shape_records
+from tests.exporters.runs import export_one, instance, make_run, plain, record, shape_records
 from tests.exporters.shapes import SHAPES, H, W
 from tests.ultralytics_reader import asked
 
@@ -35,7 +35,7 @@ def test_ultralytics_reads_every_object(
     assert said["counts"] == {"missing": 0, "corrupt": 0, "unlabelled": 0}
     assert said["complaints"] == [] and said["empty"] == 1
     assert sum(len(p["boxes"]) for p in said["pictures"]) == 2 * len(SHAPES)
-    expected = {r.item: [i.box_xyxy for i in r.instances] for r in shape_records()}
+    expected = {plain(r.item): [i.box_xyxy for i in r.instances] for r in shape_records()}
     for picture in said["pictures"]:
         shares = np.array(picture["boxes"]).reshape(-1, 4)
         centre, half = shares[:, :2] * [W, H], shares[:, 2:] * [W, H] / 2

@@ -1,7 +1,7 @@
 """Folders and files of labels that other tools, and our own exports, write: one reader a format.
 
 Whatever the format, what comes out is the content of a COCO json, which `coco_file` checks entry by
-entry. A picture's `frame_id` is known where our exports say it, in `pictures.csv`.
+entry. A picture's `frame_id` is known where our exports say it, in `pictures.jsonl`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from annotate.data import geometry
 
 Entry = dict[str, Any]
 Mask = dict[str, Any]  # COCO's compressed run lengths, `size` and `counts`
-PICTURES = "pictures.csv"  # of our exports: the frame that each picture is
+PICTURES = "pictures.jsonl"  # of our exports: the frame that each picture is
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 SUFFIXES = (*_SUFFIXES, *map(str.upper, _SUFFIXES))
 
@@ -89,8 +89,9 @@ def frames_of(folder: Path) -> dict[str, str]:
     table = folder / PICTURES
     if not table.is_file():
         return {}
-    with table.open(encoding="utf-8", newline="") as file:
-        return {row["picture"]: row["frame_id"] for row in csv.DictReader(file)}
+    with table.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file if line.strip()]
+    return {row["picture"]: row["frame_id"] for row in rows}
 
 
 def mask_of(

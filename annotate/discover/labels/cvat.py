@@ -91,14 +91,13 @@ class _Xml:
         for frame in range(int(root.findtext("meta/task/size", "0")) if self._start else 0):
             image(frame)  # those without an object as well
         for track in tracks:
-            label, number = track.attrib["label"], int(track.attrib.get("id", 0)) + 1
+            label = track.attrib["label"]
+            number = int(track.attrib.get("id", 0)) + (0 if self._contents.frame_ids else 1)
             self._contents.class_id(label)
             for shape in track:
                 at = image(int(shape.attrib["frame"]))
                 if shape.attrib.get("outside", "0") != "1":
-                    said = {a.attrib.get("name"): a.text for a in shape.iterfind("attribute")}
-                    told = int(said["track_id"] or number) if "track_id" in said else number
-                    self._add(at, shape, label, size, track_id=told)
+                    self._add(at, shape, label, size, track_id=number)
 
     def _add(
         self,

@@ -17,7 +17,7 @@ from annotate.discover.labels.contents import Contents, picture_size
 
 def is_one(path: Path) -> bool:
     """Whether a folder has metadata of pictures."""
-    return path.is_dir() and any(path.rglob("metadata.jsonl"))
+    return path.is_dir() and bool(_files(path))
 
 
 def read(path: Path) -> Contents:
@@ -25,7 +25,7 @@ def read(path: Path) -> Contents:
     names = _names(path)
     contents = Contents(path, names)
     root = path / "data" if (path / "data").is_dir() else path
-    for file in sorted(path.rglob("metadata.jsonl")):
+    for file in _files(path):
         below = file.parent.relative_to(root).as_posix()
         start = "" if below == "." else f"{below}/"
         with file.open(encoding="utf-8-sig") as lines:
@@ -33,6 +33,11 @@ def read(path: Path) -> Contents:
                 if line.strip():
                     _read(contents, json.loads(line), start, root, names)
     return contents
+
+
+def _files(path: Path) -> list[Path]:
+    """Of one set, or of several."""
+    return sorted(p for depth in ("", "*/", "data/*/") for p in path.glob(f"{depth}metadata.jsonl"))
 
 
 def _read(contents: Contents, row: Any, start: str, root: Path, names: list[str]) -> None:

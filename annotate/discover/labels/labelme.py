@@ -18,13 +18,13 @@ ENCLOSING = ("polygon", "rectangle", "mask")
 
 
 def is_one(path: Path) -> bool:
-    """Whether a folder holds a json with shapes."""
-    for file in sorted(path.rglob("*.json")) if path.is_dir() else []:
-        try:
-            return "shapes" in json.loads(file.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError):
-            return False
-    return False
+    """Whether the first json of a folder, or below it, has shapes."""
+    first = next(path.rglob("*.json"), None) if path.is_dir() else None
+    try:
+        said = json.loads(first.read_text(encoding="utf-8-sig")) if first is not None else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and "shapes" in said
 
 
 def read(path: Path) -> Contents:

@@ -31,7 +31,7 @@ class Sequence:
 
 def sequences(path: Path) -> Iterator[Sequence]:
     """The sequences below a folder."""
-    for gt in sorted(path.rglob("gt/gt.txt")):
+    for gt in _files(path):
         folder = gt.parent.parent
         said = ConfigParser(interpolation=None)
         said.read(folder / "seqinfo.ini", encoding="utf-8-sig")
@@ -46,9 +46,14 @@ def sequences(path: Path) -> Iterator[Sequence]:
         yield Sequence(folder, name, size, int(info.get("seqlength", 0)), numbered)
 
 
+def _files(path: Path) -> list[Path]:
+    """Of one sequence, of a folder of those, or of sets of those."""
+    return sorted(p for depth in ("", "*/", "*/*/") for p in path.glob(f"{depth}gt/gt.txt"))
+
+
 def first_line(path: Path) -> str:
     """Of any sequence below a folder; "" where there is none that says anything."""
-    for gt in sorted(path.rglob("gt/gt.txt")):
+    for gt in _files(path):
         with gt.open(encoding="utf-8-sig") as file:
             if line := file.readline().strip():
                 return line

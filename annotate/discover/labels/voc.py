@@ -61,5 +61,5 @@ def _names(path: Path) -> list[str]:
     if not labelmap.is_file():
         return []
     lines = labelmap.read_text(encoding="utf-8-sig").splitlines()
-    names = [line.split(":")[0] for line in lines if line.strip() and not line.startswith("# ")]
-    return [name for name in names if name != "background"]
+    rows = [line.split(":") for line in lines if line.strip() and not line.startswith("# label:")]
+    return [row[0] for row in rows if row[:2] != ["background", "0,0,0"]]

@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type format bench bench-full bench-gpu soak train lock clean
+.PHONY: help setup demo test lint interop type format bench bench-full bench-gpu soak train lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -45,6 +45,16 @@ lint: setup ## ruff and mypy
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# Datumaro, Label Studio's SDK, LabelMe, LVIS, datasets and webdataset, which want other versions.
+INTEROP := .interop
+$(INTEROP)/.ready: tests/interop/requirements.lock | setup
+	$(VENV)/bin/uv venv --quiet --clear --python $(PY) $(INTEROP)
+	$(VENV)/bin/uv pip install --quiet --python $(INTEROP)/bin/python --require-hashes --no-deps -r $<
+	@touch $@
+
+interop: $(INTEROP)/.ready ## exports as other tools read them, in an environment of their own
+	PYTHONPATH=. $(INTEROP)/bin/python -m pytest -o addopts= --noconftest -q tests/interop/readers.py
+
 type: setup ## mypy alone
 	$(VENV)/bin/mypy
 
@@ -80,6 +90,8 @@ lock: setup ## compile requirements.lock anew from pyproject.toml
 	SAM2_BUILD_CUDA=0 $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 		--all-extras --no-annotate --no-header --generate-hashes --no-build-isolation-package sam2 \
 		pyproject.toml -o requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+		--generate-hashes tests/interop/requirements.in -o tests/interop/requirements.lock
 
 clean: ## remove what the tests and the demo made
 	rm -rf data/demo runs/demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -126,9 +126,10 @@ def _paint(folder: Path, stem: str, picture: Picture, classes: int, not_held: Co
 
 def _labelmap(names: list[str]) -> str:
     """`name:colour:parts:actions` a line; a colon in a name would end it."""
-    lines = ["# label:color_rgb:parts:actions"]
-    if BACKGROUND not in names:  # which readers of VOC have for what is nothing
-        lines.append(f"{BACKGROUND}:0,0,0::")
+    nothing = BACKGROUND
+    while nothing in names:  # readers want one, told by its colour
+        nothing += "_"
+    lines = ["# label:color_rgb:parts:actions", f"{nothing}:0,0,0::"]
     for i, name in enumerate(names, start=1):
         r, g, b = PALETTE[i % COLOURS] if i <= MOST else (i & 255, i >> 8 & 255, 255)
         lines.append(f"{name.replace(':', '_')}:{r},{g},{b}::")

@@ -62,4 +62,4 @@ def _names(path: Path) -> list[str]:
         return []
     lines = labelmap.read_text(encoding="utf-8-sig").splitlines()
     rows = [line.split(":") for line in lines if line.strip() and not line.startswith("# label:")]
-    return [row[0] for row in rows if row[:2] != ["background", "0,0,0"]]
+    return [row[0] for row in rows if row[1:2] != ["0,0,0"]]  # that is nothing

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from annotate.data.names import told_apart
 from exporters.base import Exporter
 from exporters.layout import Layout
 from exporters.pictures import Pictures
@@ -48,7 +49,7 @@ for labels in sorted(pathlib.Path("training/label_2").glob("*.txt")):
         """Write a file for each picture; memory does not grow with the run."""
         not_held: Counter[str] = Counter()
         names = pictures.classes.names
-        types = _types(names)
+        types = told_apart(names, _plain)
         with (folder / "classes.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(
                 [("type", "class"), *zip(types, names, strict=True)]
@@ -68,14 +69,6 @@ for labels in sorted(pathlib.Path("training/label_2").glob("*.txt")):
         return +not_held
 
 
-def _types(names: list[str]) -> list[str]:
-    """Names without blanks, told apart."""
-    types: dict[str, None] = {}
-    for name in names:
-        plain = re.sub(r"[\s\"]+", "_", name)  # readers cut at blanks, and unquote
-        number = 2
-        told = plain
-        while told in types:
-            told, number = f"{plain}_{number}", number + 1
-        types[told] = None
-    return list(types)
+def _plain(name: str) -> str:
+    """Readers cut lines at blanks, and unquote words."""
+    return re.sub(r"[\s\"]+", "_", name)

@@ -193,8 +193,15 @@ def _voc(folder: Path) -> Reading:
                 box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]
                 inside = plane == number
                 mask = _rle(inside) if inside.any() else None
-                found.append(Found(thing["name"], box, mask))
+                found.append(Found(_class(thing), box, mask))
             yield said["filename"], found
+
+
+def _class(thing: Mapping[str, Any]) -> str:
+    """Of an object of VOC: its name, unless an attribute says what that stands for."""
+    listed = thing["attributes"]["attribute"]
+    said = {a["name"]: a["value"] for a in listed}
+    return str(said.get("class", thing["name"]))
 
 
 def _kitti(folder: Path) -> Reading:
@@ -220,7 +227,7 @@ def _kitti(folder: Path) -> Reading:
 
 
 def _yolo(folder: Path, task: str) -> Reading:
-    """In a process of its own: Ultralytics replaces functions of PIL and torch, and sets threads."""
+    """In a process of its own: Ultralytics replaces functions of PIL and torch."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         yield from process.submit(_ultralytics, folder, task).result()
 

@@ -2,11 +2,13 @@
 
 Boxes are whole pixels that count from 1, the last one inside, as VOC has them. Masks are in
 `SegmentationObject/` and `SegmentationClass/`, a pixel of one object each; objects are numbered as
-the xml lists them. `labelmap.txt` names the classes, for Datumaro and CVAT.
+the xml lists them. `labelmap.txt` names the classes, for Datumaro and CVAT; where it cannot hold a
+name, the xml has the name itself as an attribute `class`.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from xml.etree import ElementTree
 
+from annotate.data.names import told_apart
 from annotate.data.types import Instance
 from exporters.base import Exporter
 from exporters.coco_document import said_of
@@ -21,7 +24,7 @@ from exporters.layers import HIDDEN_MASK, Layers
 from exporters.layout import Layout
 from exporters.palette import COLOURS, PALETTE, write_indexed
 from exporters.pictures import Picture, Pictures
-from exporters.xml_text import element, write_xml
+from exporters.xml_text import element, plain, write_xml
 
 UNSPLIT = "train"
 BACKGROUND = "background"
@@ -56,7 +59,8 @@ objects = ElementTree.parse(f"Annotations/{names[0]}.xml").findall("object")
     def write(self, pictures: Pictures, folder: Path) -> Mapping[str, int]:
         """Write an xml and two PNGs for each picture; memory does not grow with the run."""
         not_held: Counter[str] = Counter()
-        names = pictures.classes.names
+        classes = pictures.classes.names
+        names = told_apart(classes, _plain)
         (folder / "Annotations").mkdir()
         (folder / "labelmap.txt").write_text(_labelmap(names), encoding="utf-8", newline="\n")
         with ExitStack() as stack:
@@ -65,7 +69,7 @@ objects = ElementTree.parse(f"Annotations/{names[0]}.xml").findall("object")
                 stem = PurePosixPath(picture.name).stem
                 for listed in lists[picture.split]:
                     print(stem, file=listed)
-                write_xml(folder / "Annotations" / f"{stem}.xml", _xml(picture, names))
+                write_xml(folder / "Annotations" / f"{stem}.xml", _xml(picture, names, classes))
                 _paint(folder, stem, picture, len(names), not_held)
         return +not_held
 
@@ -79,7 +83,7 @@ def _lists(folder: Path, split: str, stack: ExitStack) -> list[IO[str]]:
     return opened
 
 
-def _xml(picture: Picture, names: list[str]) -> ElementTree.Element:
+def _xml(picture: Picture, names: list[str], classes: list[str]) -> ElementTree.Element:
     record = picture.record
     root = ElementTree.Element("annotation")
     element(root, "folder", "JPEGImages")
@@ -90,11 +94,14 @@ def _xml(picture: Picture, names: list[str]) -> ElementTree.Element:
         element(size, name, value)
     element(root, "segmented", int(bool(picture.instances)))
     for instance in picture.instances:
-        _object(root, instance, names[instance.class_id])
+        name, called = names[instance.class_id], classes[instance.class_id]
+        _object(root, instance, name, {} if called == name else {"class": called})
     return root
 
 
-def _object(root: ElementTree.Element, instance: Instance, name: str) -> None:
+def _object(
+    root: ElementTree.Element, instance: Instance, name: str, more: Mapping[str, str]
+) -> None:
     made = element(root, "object")
     element(made, "name", name)
     element(made, "pose", "Unspecified")
@@ -105,7 +112,7 @@ def _object(root: ElementTree.Element, instance: Instance, name: str) -> None:
     for corner, value in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
         element(box, corner, value)
     attributes = element(made, "attributes")
-    for key, value in said_of(instance).items():
+    for key, value in {**said_of(instance), **more}.items():
         attribute = element(attributes, "attribute")
         element(attribute, "name", key)
         element(attribute, "value", value)
@@ -124,13 +131,18 @@ def _paint(folder: Path, stem: str, picture: Picture, classes: int, not_held: Co
         not_held[TOO_MANY_CLASSES] += len(held)
 
 
+def _plain(name: str) -> str:
+    """What `labelmap.txt` can hold, in which a colon ends a name and a hash begins a remark."""
+    return re.sub(r"^#|:", "_", plain(name))
+
+
 def _labelmap(names: list[str]) -> str:
-    """`name:colour:parts:actions` a line; a colon in a name would end it."""
+    """`name:colour:parts:actions` a line."""
     nothing = BACKGROUND
     while nothing in names:  # readers want one, told by its colour
         nothing += "_"
     lines = ["# label:color_rgb:parts:actions", f"{nothing}:0,0,0::"]
     for i, name in enumerate(names, start=1):
         r, g, b = PALETTE[i % COLOURS] if i <= MOST else (i & 255, i >> 8 & 255, 255)
-        lines.append(f"{name.replace(':', '_')}:{r},{g},{b}::")
+        lines.append(f"{name}:{r},{g},{b}::")
     return "\n".join(lines) + "\n"

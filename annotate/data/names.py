@@ -69,6 +69,17 @@ def plan_names(
     }
 
 
+def told_apart(names: Iterable[str], plain: Callable[[str], str]) -> list[str]:
+    """Names as a format can write them, in their order; what would be alike gets a number."""
+    told: dict[str, None] = {}
+    for name in names:
+        one, number = plain(name), 2
+        while one in told:
+            one, number = f"{plain(name)}_{number}", number + 1
+        told[one] = None
+    return list(told)
+
+
 def portable_names(
     stills: Iterable[str], videos: Iterable[str] = (), *, suffix_for: Callable[[str], str]
 ) -> dict[str, str]:

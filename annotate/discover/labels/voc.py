@@ -18,7 +18,8 @@ def is_one(path: Path) -> bool:
 
 def read(path: Path) -> Contents:
     """Boxes count pixels from 1, and hold their last one."""
-    contents = Contents(path, _names(path))
+    contents = Contents(path)
+    renamed: set[str] = set()  # by our exports, which then say the class beside
     for file in sorted((path / "Annotations").glob("*.xml")):
         root = ElementTree.parse(file).getroot()
         size = root.find("size")
@@ -44,14 +45,20 @@ def read(path: Path) -> Contents:
                 continue
             low = [float(box.findtext(k, "")) - 1 for k in ("xmin", "ymin")]
             high = [float(box.findtext(k, "")) for k in ("xmax", "ymax")]
+            label = found.findtext("name", "")
+            if "class" in said:
+                renamed.add(label)
             contents.add(
                 image,
-                found.findtext("name", ""),
+                said.get("class") or label,
                 box_xyxy=[*low, *high],
                 segmentation=masks.get(number),
                 track_id=int(said["track_id"]) if said.get("track_id") else None,
                 score=float(said["score"]) if said.get("score") else None,
             )
+    for label in _names(path):
+        if label not in renamed:
+            contents.class_id(label)
     return contents
 
 

@@ -37,7 +37,8 @@ Keys people use (annotate run --help lists every one, with its range):
   models=    tiny (inside, generated shapes only) | fast | balanced (default) | best
   out=       the run folder; runs/<name of the dataset> without it
   threshold= score from which an instance is exported, 0..1 (0.3)
-  export=    '[coco,yolo_seg]' (also yolo, yolo_obb)
+  export=    '[coco,yolo_seg]'; also yolo, yolo_obb, coco_panoptic, lvis, ytvis, voc, kitti, mot,
+             mots, davis, labelme, label_studio, cvat, huggingface, webdataset
   export.split='{train: 0.8, val: 0.2}' | folders
   device=    auto | cuda | cpu | mps
   render=true          overlays and annotated videos as well

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from exporters.base import Exporter
-from exporters.pictures import Layout, Pictures
+from exporters.layout import Layout
+from exporters.pictures import Pictures
 
 
 class BoxesCsv(Exporter):

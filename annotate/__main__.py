@@ -17,17 +17,19 @@ WORDS = {
     "report": "annotate.report.__main__",
     "models": "annotate.models.__main__",
     "preview": "annotate.preview.__main__",
+    "serve": "annotate.serve.__main__",
 }
 HELP = """\
 annotate: folders of images and videos plus a class list, turned into a training-ready dataset
 
   annotate dataset=photos prompts=classes.txt        annotate, then export; the same again resumes
   annotate preview dataset=photos prompts='[kerb]'   try words and thresholds on 12 pictures
-  annotate export run=runs/photos threshold=0.4      export again: no model, no GPU
+  annotate export run=runs/photos 'export=[voc,mot]' export again: no model, no GPU
   annotate review run=runs/photos                    look through it in FiftyOne
   annotate evaluate run=runs/photos truth=coco.json  AP, tracks, thresholds that suit
   annotate report run=runs/photos                    one page of what it holds
   annotate models [action=pull] [models=fast]        what a preset needs; fetch it ahead
+  annotate serve label_studio prompts=classes.txt    predictions while people label
 
 Keys people use (annotate run --help lists every one, with its range):
   dataset=   a folder, a file, a glob, a url, or the name of a config such as demo
@@ -37,8 +39,7 @@ Keys people use (annotate run --help lists every one, with its range):
   models=    tiny (inside, generated shapes only) | fast | balanced (default) | best
   out=       the run folder; runs/<name of the dataset> without it
   threshold= score from which an instance is exported, 0..1 (0.3)
-  export=    '[coco,yolo_seg]'; also yolo, yolo_obb, coco_panoptic, lvis, ytvis, voc, kitti, mot,
-             mots, davis, labelme, label_studio, cvat, huggingface, webdataset
+  export=    '[coco,yolo_seg]'; also voc, mot, davis, cvat and 11 more: docs/formats.md
   export.split='{train: 0.8, val: 0.2}' | folders
   device=    auto | cuda | cpu | mps
   render=true          overlays and annotated videos as well

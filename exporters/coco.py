@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 from pydantic import FiniteFloat
 
 from annotate.data.checks import within
+from annotate.data.polygons import MIN_IOU
 from annotate.data.types import Instance
 from exporters.base import Exporter
 from exporters.coco_document import (
@@ -35,7 +36,6 @@ from exporters.coco_document import (
 )
 from exporters.layout import Layout
 from exporters.pictures import Pictures
-from exporters.polygons import MIN_IOU
 
 
 class Coco(Exporter):

@@ -16,9 +16,9 @@ from typing import IO, Any, cast
 
 from pycocotools import mask as coco_mask
 
+from annotate.data.polygons import coco_polygons
 from annotate.data.types import FrameRecord, Instance
 from exporters.pictures import Picture
-from exporters.polygons import coco_polygons
 
 Entry = dict[str, Any]
 DESCRIPTION = "Instances found by annotate"

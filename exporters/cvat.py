@@ -20,12 +20,12 @@ from pydantic import FiniteFloat
 
 from annotate.data import geometry
 from annotate.data.checks import within
+from annotate.data.polygons import count_loss, joined_ring
 from annotate.data.types import Instance
 from exporters.base import Exporter
 from exporters.by_track import ByTrack
 from exporters.layout import Layout
 from exporters.pictures import Picture, Pictures
-from exporters.polygons import count_loss, joined_ring
 from exporters.xml_text import element, plain
 
 ATTRIBUTES = ("score", "phrase")

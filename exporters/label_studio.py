@@ -8,30 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 import numpy as np
-import numpy.typing as npt
-from pycocotools import mask as coco_mask
 from pydantic import FiniteFloat
 
-from annotate.data import geometry
+from annotate.data import brush
 from annotate.data.checks import within
+from annotate.data.polygons import coco_polygons
 from annotate.data.types import ClassList, Instance, Rle
 from exporters.base import Exporter
 from exporters.coco_document import Entry, as_json
 from exporters.layout import Layout
 from exporters.palette import COLOURS, PALETTE
 from exporters.pictures import Picture, Pictures
-from exporters.polygons import coco_polygons
 from exporters.xml_text import plain, write_xml
-
-WORD_BITS = 8  # of a value
-LENGTH_BITS = (3, 4, 8, 16)  # that the length of a run may take
-OPAQUE = 255
-CHANNELS = 4  # a brush is a picture RGBA
 
 
 class LabelStudio(Exporter):
@@ -122,61 +115,9 @@ tasks = json.load(open("tasks.json"))
 
     def _shapes(self, mask: Rle) -> Iterator[Entry]:
         if self._tolerance is None:
-            yield {"format": "rle", "rle": brush(mask)}
+            yield {"format": "rle", "rle": brush.packed(mask)}
             return
         h, w = mask.size_hw
         for polygon in coco_polygons(mask, self._tolerance):
             points = np.array(polygon).reshape(-1, 2) / [w, h] * 100
             yield {"points": points.round(6).tolist(), "closed": True}
-
-
-def brush(mask: Rle) -> list[int]:
-    """Label Studio's run lengths of a mask as bytes 0..255: those of `@thi.ng/rle-pack`.
-
-    A head of 32 bits with the number of values, 5 with the bits of one less 1, and four times 4
-    with the bits of a length less 1. Then for each run a bit that it is one, 2 for which of these
-    lengths it has, the length less 1, and its value. Values are of a picture RGBA, row by row.
-    """
-    h, w = mask.size_hw
-    lengths, values = _runs(mask)
-    most = 1 << LENGTH_BITS[-1]
-    pieces = -(-lengths // most)
-    values = np.repeat(values, pieces)
-    ends = np.cumsum(pieces)
-    last = lengths - (pieces - 1) * most
-    lengths = np.full(len(values), most)
-    lengths[ends - 1] = last
-    kind = np.searchsorted(1 << np.array(LENGTH_BITS), lengths)
-    wide = np.array(LENGTH_BITS)[kind]
-    # Each run as one number, its first bit highest.
-    text = (1 << 2 | kind).astype(np.uint64) << wide.astype(np.uint64)
-    text = (text | (lengths - 1).astype(np.uint64)) << np.uint64(WORD_BITS) | values.astype(
-        np.uint64
-    )
-    bits = 3 + wide + WORD_BITS
-    places = np.arange(3 + LENGTH_BITS[-1] + WORD_BITS)[None]
-    shift = (bits[:, None] - 1 - places).clip(0)
-    unpacked = (text[:, None] >> shift.astype(np.uint64) & np.uint64(1)).astype(np.uint8)
-    body = unpacked[places < bits[:, None]]
-    head = f"{h * w * CHANNELS:032b}{WORD_BITS - 1:05b}" + "".join(
-        f"{n - 1:04b}" for n in LENGTH_BITS
-    )
-    packed = np.packbits(np.concatenate([np.array(list(head), np.uint8), body]))
-    return packed.tolist()
-
-
-def _runs(mask: Rle) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Lengths and values of the runs of the picture RGBA that a brush is, row by row."""
-    h, w = mask.size_hw
-    x, y, bw, bh = (int(v) for v in cast(Any, coco_mask.toBbox(mask.coco)))
-    part = geometry.decode_crop(mask.counts, mask.size_hw, (x, y, x + bw, y + bh))
-    framed = np.zeros((bh, bw + 2), np.int8)
-    framed[:, 1:-1] = part
-    edges = np.flatnonzero(np.diff(framed.ravel()))
-    row, column = np.divmod(edges, bw + 2)
-    at = (row + y) * w + column + x
-    bounds = np.concatenate([[0], at, [h * w]])
-    lengths = np.diff(bounds)
-    values = np.arange(len(lengths)) % 2 * OPAQUE
-    filled = lengths > 0
-    return lengths[filled] * CHANNELS, values[filled]

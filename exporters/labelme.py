@@ -19,12 +19,12 @@ from pydantic import FiniteFloat
 
 from annotate.data import geometry
 from annotate.data.checks import within
+from annotate.data.polygons import inset_polygons
 from annotate.data.types import Instance
 from exporters.base import Exporter
 from exporters.coco_document import Entry, as_json, said_of
 from exporters.layout import Layout
 from exporters.pictures import Picture, Pictures
-from exporters.polygons import inset_polygons
 
 VERSION = "5.5.0"  # of the files; LabelMe reads older ones and newer
 

@@ -15,12 +15,12 @@ from typing import Annotated, Literal
 from pydantic import FiniteFloat
 
 from annotate.data.checks import within
+from annotate.data.polygons import MIN_IOU
 from annotate.data.types import ClassSpec
 from exporters.base import Exporter
 from exporters.coco_document import Entry, documents, image_entry, outline, place, said_of
 from exporters.layout import Layout
 from exporters.pictures import Picture, Pictures
-from exporters.polygons import MIN_IOU
 
 RARE, COMMON = 10, 100  # up to so many pictures a class is rare, or common; else frequent
 

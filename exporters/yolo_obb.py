@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from annotate.data.polygons import outer_points
 from annotate.data.types import Instance
-from exporters.polygons import outer_points
 from exporters.yolo_labels import YoloLabels
 
 OUTSIDE_PX = 0.01  # what rounding may take a corner out of a picture

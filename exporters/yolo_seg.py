@@ -13,8 +13,8 @@ import numpy.typing as npt
 from pydantic import FiniteFloat
 
 from annotate.data.checks import within
+from annotate.data.polygons import count_loss, joined_ring
 from annotate.data.types import Instance
-from exporters.polygons import count_loss, joined_ring
 from exporters.yolo_labels import YoloLabels
 
 

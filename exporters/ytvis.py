@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import FiniteFloat
 
 from annotate.data.checks import within
+from annotate.data.polygons import MIN_IOU
 from annotate.data.types import Instance
 from exporters.base import Exporter
 from exporters.by_track import ByTrack
@@ -34,7 +35,6 @@ from exporters.coco_document import (
 )
 from exporters.layout import Layout
 from exporters.pictures import Picture, Pictures
-from exporters.polygons import MIN_IOU
 
 
 class Ytvis(Exporter):

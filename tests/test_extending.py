@@ -102,7 +102,7 @@ def test_other_code_of_the_same_name_does_not_mix(site, place):
         (("ground.spred=3",), "ground.spred: no such key; did you mean ground.spread"),
         (("ground.spread=200",), "ground.spread=200: expected 1..90"),
         (("boxes_csv.delimeter=tab",), "boxes_csv.delimeter: no such key; did you mean"),
-        (("export=[boxes]",), "export=boxes: no such format; known are boxes_csv, coco, coco_panoptic"),
+        (("export=[boxes]",), "export=boxes: no such format; known are boxes_csv, coco, coco_p"),
         (("ground=blob",), "ground=blob: known are balanced, best, blobs"),
         (("ground._target_=blobs.Blob",), "ground._target_=blobs.Blob: blobs has no class Blob"),
         (("ground._target_=os.system",), "os has no class system"),

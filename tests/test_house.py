@@ -29,6 +29,7 @@ RANKS = (
     ("runner",),
     ("preview",),
     ("config.compose",),
+    ("serve",),
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 FRONT_DOOR = ("api", "export", "")
@@ -47,7 +48,10 @@ LIBRARIES = {
         for name in ("datasets", "datumaro", "label_studio_sdk", "labelme", "lvis", "webdataset",
                      "ultralytics")
     },
-    "httpx": {"annotate/ground/dds/service.py", "annotate/review/app.py"},
+    "cvat_sdk": {"annotate/serve/cvat.py"},
+    "httpx": {
+        "annotate/ground/dds/service.py", "annotate/review/app.py", "annotate/serve/pictures.py",
+    },
     "supervision": {"annotate/report/overlay.py", "annotate/data/types.py"},
     "trackeval": {"annotate/evaluate/tracking.py", "exporters/other_readers.py"},
     "fiftyone": {
@@ -63,7 +67,7 @@ LIBRARIES = {
 }  # fmt: skip
 WITHOUT_TORCH = ("data", "config.settings", "store", "discover", "decode", "evaluate", "report")
 MOST_LINES = 450
-MOST_ENTRIES = 18
+MOST_ENTRIES = 20  # every command that is more than a page has a room
 
 
 def sources(*folders: str) -> list[Path]:

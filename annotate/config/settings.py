@@ -295,6 +295,28 @@ class PreviewCommand(AnnotateCommand):
     sheet: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """See `serve:` in conf/serve.yaml."""
+
+    host: str
+    port: Annotated[int, within(1, 65535)]
+    user: str
+    password: str | None
+    files: str | None
+    label_studio: str | None
+    token: str | None
+    hosts: list[str]
+    max_mb: AtLeast1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeCommand(AnnotateCommand):
+    """conf/serve.yaml"""
+
+    serve: ServeSettings
+
+
 def deciding(settings: Any) -> dict[str, Any]:
     """Those of some settings that decide records: not where and how it is computed."""
     idle = getattr(settings, "decides_nothing", ())

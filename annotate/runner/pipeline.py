@@ -15,7 +15,7 @@ import torch
 
 from annotate.config.settings import SegmentSettings, TileSettings, TrackSettings
 from annotate.data.stages import Stages
-from annotate.data.types import Frame, FrameRecord, Instance, Item
+from annotate.data.types import Detections, Frame, FrameRecord, Instance, Item
 from annotate.ground.base import Grounder
 from annotate.ground.select import Detector
 from annotate.models.memory_limit import MemoryLimit
@@ -104,6 +104,11 @@ class Pipeline:
                     for frame, instances in zip(frames, made, strict=True)
                 ]
         return [ok_record(f, instances) for f, instances in zip(frames, made, strict=True)]
+
+    def masks(self, frame: Frame, boxes: Detections) -> FrameRecord:
+        """A still with masks of boxes that are known already, such as those that people draw."""
+        (finish,) = self._masker.begin_all([frame], [boxes])
+        return ok_record(frame, finish())
 
     def video(
         self, frames: Iterable[Frame], *, after: Mapping[str, Any] | None = None

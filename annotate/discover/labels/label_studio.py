@@ -1,6 +1,6 @@
 """Label Studio: a `tasks.json`, its annotations or else its predictions.
 
-Brushes are unpacked as `@thi.ng/rle-pack` packs them, see `exporters.label_studio.brush`.
+Regions whose ids differ in their last part alone (`3-0`, `3-1`) are of one object.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
-import numpy.typing as npt
 
-from annotate.data import geometry
-from annotate.discover.labels.contents import Contents, Entry, Mask, is_of_video, mask_of
+from annotate.data import brush
+from annotate.discover.labels.contents import Contents, Entry, is_of_video, mask_of
 
-CHANNELS = 4  # a brush is a picture RGBA
 KINDS = ("brushlabels", "polygonlabels", "rectanglelabels")
 OURS = "images/"  # below which exports of ours have their pictures
 
@@ -89,45 +87,5 @@ def _add(
             ]
             contents.add(image, label, segmentation=rings, **said)
         case _:
-            mask = _brush(first["value"]["rle"], (h, w))
+            mask = mask_of(brush.opaque(first["value"]["rle"], (h, w)), (h, w), (0, 0))
             contents.add(image, label, segmentation=mask, **said)
-
-
-def _brush(packed: list[int], size_hw: tuple[int, int]) -> Mask:
-    """A mask from its bytes: where a pixel is not transparent."""
-    h, w = size_hw
-    if h * w > geometry.MOST_PIXELS:
-        raise ValueError(f"no picture is {w}x{h}")
-    values = unpacked(np.array(packed, np.uint8), h * w * CHANNELS)
-    opaque = values.reshape(h, w, CHANNELS)[..., CHANNELS - 1] > 0
-    return mask_of(opaque, size_hw, (0, 0))
-
-
-def unpacked(packed: npt.NDArray[np.uint8], expected: int) -> npt.NDArray[np.uint8]:
-    """The values of run lengths as Label Studio packs them. ValueError: of another number."""
-    bits = np.unpackbits(packed)
-    at = 0
-
-    def take(count: int) -> int:
-        nonlocal at
-        if at + count > len(bits):
-            raise ValueError("run lengths that end too soon")
-        chunk = bits[at : at + count]
-        at += count
-        return int("".join(map(str, chunk.tolist())) or "0", 2)
-
-    total, value_bits = take(32), take(5) + 1
-    widths = [take(4) + 1 for _ in range(4)]
-    if total != expected:
-        raise ValueError(f"a brush of {total} values, expected {expected}")
-    parts, filled = [], 0
-    while filled < total:
-        is_run, width = take(1), widths[take(2)]
-        length = take(width) + 1
-        if is_run:
-            part = np.full(length, take(value_bits) & 255, np.uint8)
-        else:
-            part = np.array([take(value_bits) & 255 for _ in range(length)], np.uint8)
-        parts.append(part)
-        filled += length
-    return np.concatenate(parts)[:total] if parts else np.zeros(0, np.uint8)

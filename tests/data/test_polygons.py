@@ -10,8 +10,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from annotate.data.geometry import encode_masks
+from annotate.data.polygons import INSET_PX, coco_polygons, joined_ring
 from annotate.data.types import Rle
-from exporters.polygons import INSET_PX, coco_polygons, joined_ring
 from tests.exporters.shapes import SHAPES, XX, YY, H, W
 
 

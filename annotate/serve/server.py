@@ -1,0 +1,137 @@
+"""A small HTTP server for JSON: limits, basic authentication, sentences for what is wrong."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import ipaddress
+import json
+import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from annotate.config.settings import ServeSettings
+from annotate.errors import AnnotateError, ConfigError
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 60  # after which a connection that says nothing is closed
+Routes = Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Mapping[str, Any]]]
+"""What answers a method and a path, given what the JSON of a request holds."""
+
+
+def check_address(settings: ServeSettings) -> None:
+    """ConfigError where strangers could ask it: it listens to others, and has no password."""
+    if settings.password or _is_loopback(settings.host):
+        return
+    raise ConfigError(
+        f"serve.host={settings.host}: others reach it there; set a password in "
+        "ANNOTATE_SERVE_PASSWORD (or serve.password), or leave serve.host=127.0.0.1"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, which may lead anywhere
+        return False
+
+
+def make_server(settings: ServeSettings, routes: Routes) -> ThreadingHTTPServer:
+    """A server that is bound and not yet at work. Raises ConfigError."""
+    check_address(settings)
+    expected = None
+    if settings.password:
+        pair = f"{settings.user}:{settings.password}".encode()
+        expected = b"Basic " + base64.b64encode(pair)
+    handler = type(
+        "Handler",
+        (_Handler,),
+        {"routes": routes, "expected": expected, "max_bytes": settings.max_mb << 20},
+    )
+    try:
+        return ThreadingHTTPServer((settings.host, settings.port), handler)
+    except OSError as error:
+        raise ConfigError(
+            f"serve.host={settings.host} serve.port={settings.port}: cannot listen there "
+            f"({error.strerror or error})"
+        ) from error
+
+
+class _Handler(BaseHTTPRequestHandler):
+    routes: Routes
+    expected: bytes | None
+    max_bytes: int
+    timeout = IDLE_S
+    protocol_version = "HTTP/1.1"
+    server_version = "annotate"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        self._answer("GET", {})
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not self._is_known():  # before a byte of it is read
+            self._answer("POST", {})
+        elif not length.isdigit():
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "a request needs a Content-Length")
+        elif int(length) > self.max_bytes:
+            said = (
+                f"a request of {int(length):,} bytes; at most serve.max_mb={self.max_bytes >> 20}"
+            )
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, said)
+        else:
+            body = self.rfile.read(int(length))
+            try:
+                content = json.loads(body or b"{}")
+            except (ValueError, RecursionError):
+                content = None
+            if isinstance(content, dict):
+                self._answer("POST", content)
+            else:
+                self._refuse(HTTPStatus.BAD_REQUEST, "a request must be a JSON object")
+
+    def _answer(self, method: str, content: Mapping[str, Any]) -> None:
+        path = self.path.partition("?")[0].rstrip("/") or "/"
+        route = self.routes.get((method, path))
+        if not self._is_known():
+            self._refuse(HTTPStatus.UNAUTHORIZED, "a user and a password are needed")
+        elif route is None:
+            known = ", ".join(sorted(f"{m} {p}" for m, p in self.routes))
+            self._refuse(HTTPStatus.NOT_FOUND, f"nothing answers {method} {path}; known: {known}")
+        else:
+            try:
+                self._send(HTTPStatus.OK, route(content))
+            except AnnotateError as error:
+                self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+            except (BrokenPipeError, ConnectionResetError):
+                log.warning("%s %s: whoever asked is gone", method, path)
+            except Exception:  # one request must not end the service
+                log.exception("%s %s", method, path)
+                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of annotate; see its log")
+
+    def _is_known(self) -> bool:
+        said = self.headers.get("Authorization", "").encode("utf-8", "replace")
+        return self.expected is None or hmac.compare_digest(said, self.expected)
+
+    def _refuse(self, status: HTTPStatus, why: str) -> None:
+        self.close_connection = True  # what is left of the request is not read
+        self._send(status, {"error": why})
+
+    def _send(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if status == HTTPStatus.UNAUTHORIZED:
+            self.send_header("WWW-Authenticate", 'Basic realm="annotate"')
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.info("%s %s", self.address_string(), format % args)

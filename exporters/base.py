@@ -65,6 +65,7 @@ class Exporter(ABC):
     loading: ClassVar[str] = ""  # lines of Python that load an export, for its card
     layered: ClassVar[bool] = False  # a pixel is of one object, see `exporters.layers`
     tracked: ClassVar[bool] = False  # ids of tracks have a place in it
+    once_a_track: ClassVar[bool] = False  # a track is in a frame once, see `exporters.by_track`
     promised_iou: ClassVar[float] = 0.0  # that it keeps of every mask, or box, whatever it is
 
     def front_matter(self, pictures: Pictures) -> Mapping[str, Any]:

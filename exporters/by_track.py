@@ -5,11 +5,33 @@ They come frame by frame, and wait in a file meanwhile: a long video does not fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
+
+from annotate.data.types import Instance
+
+TWICE = "instance whose track is in its frame already"
+NO_TRACK = "instance of a video without a track"
+OTHER_CLASS = "class of a frame, other than that of its track"
+
+
+def once_a_track(instances: Sequence[Instance], not_held: Counter[str]) -> list[Instance]:
+    """One instance of each track, that of the highest score.
+
+    People may have given two of a frame one id, and what they draw may have none.
+    """
+    best: dict[int, Instance] = {}
+    tracked = [i for i in instances if i.track_id]
+    for instance in sorted(tracked, key=lambda i: -i.score):
+        best.setdefault(instance.track_id, instance)
+    not_held[NO_TRACK] += len(instances) - len(tracked)
+    not_held[TWICE] += len(tracked) - len(best)
+    kept = {id(i) for i in best.values()}
+    return [i for i in instances if id(i) in kept]
 
 
 class ByTrack:

@@ -6,7 +6,7 @@ picture; what a format cannot hold is no loss.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from annotate.data.selection import Selection, kept_instances
 from annotate.data.types import FrameRecord, Instance
 from annotate.discover.labels.contents import frames_of
+from exporters.by_track import once_a_track
 from exporters.layers import visible
 from exporters.other_readers import READERS, Found
 
@@ -36,6 +37,7 @@ class Format(Protocol):
 
     layered: ClassVar[bool]
     tracked: ClassVar[bool]
+    once_a_track: ClassVar[bool]
     promised_iou: ClassVar[float]
 
 
@@ -100,6 +102,8 @@ def check(exporter: Format, run: Run, name: str, *, threshold: float, only: str)
         if picture is None or (record := selection.take(row)) is None:
             continue
         kept = list(kept_instances(record, run.classes, threshold))
+        if exporter.once_a_track and record.media == "video":
+            kept = once_a_track(kept, Counter())
         compared.add(record, kept, run.classes.names, read.pop(picture, None))
     rest = sum(map(len, read.values()))
     return replace(compared.result(name, called, rest), promised_iou=exporter.promised_iou)

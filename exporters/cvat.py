@@ -23,7 +23,7 @@ from annotate.data.checks import within
 from annotate.data.polygons import count_loss, joined_ring
 from annotate.data.types import Instance
 from exporters.base import Exporter
-from exporters.by_track import ByTrack
+from exporters.by_track import OTHER_CLASS, ByTrack, once_a_track
 from exporters.layout import Layout
 from exporters.pictures import Picture, Pictures
 from exporters.xml_text import element, plain
@@ -35,6 +35,7 @@ class Cvat(Exporter):
     """`tolerance` is how far the outlines of tracks may leave the mask's edge, in px."""
 
     tracked = True
+    once_a_track = True
     loading = """
 from xml.etree import ElementTree
 
@@ -74,8 +75,9 @@ images = ElementTree.parse("annotations.xml").findall("image")  # of the stills
         with ByTrack(folder) as by_track:
             seen: dict[int, Instance] = {}
             for picture in of_video:
-                for instance in picture.instances:
-                    seen.setdefault(instance.track_id, instance)
+                for instance in once_a_track(picture.instances, not_held):
+                    of_track = seen.setdefault(instance.track_id, instance)
+                    not_held[OTHER_CLASS] += of_track.class_id != instance.class_id
                     ring, iou = joined_ring(instance.mask, self._tolerance)
                     count_loss(iou, not_held)
                     points = ";".join(f"{x:.2f},{y:.2f}" for x, y in ring)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from annotate.data.types import Instance
 from exporters.base import Exporter
+from exporters.by_track import OTHER_CLASS, once_a_track
 from exporters.layers import Layers
 from exporters.layout import Layout
 from exporters.palette import COLOURS, write_indexed
@@ -29,6 +30,7 @@ class Davis(Exporter):
 
     layered = True
     tracked = True
+    once_a_track = True
     promised_iou = 1.0
     loading = """
 import numpy, PIL.Image
@@ -60,14 +62,17 @@ picture = PIL.Image.open("JPEGImages/480p/VIDEO/00000.jpg")
             for (split, video), of_video in groupby(pictures, lambda p: (p.split, p.item)):
                 listed[split].append(video)
                 numbers: dict[int, int] = {}  # of objects, by track
+                classes: dict[int, int] = {}
                 for picture in of_video:
-                    for instance in picture.instances:
-                        if instance.track_id not in numbers and len(numbers) < COLOURS - 1:
-                            number = numbers[instance.track_id] = len(numbers) + 1
-                            table.writerow(
-                                [video, number, instance.track_id, names[instance.class_id]]
-                            )
-                    _paint(folder, picture, numbers, not_held)
+                    kept = once_a_track(picture.instances, not_held)
+                    for instance in kept:
+                        track_id, class_id = instance.track_id, instance.class_id
+                        if track_id not in numbers and len(numbers) < COLOURS - 1:
+                            numbers[track_id] = len(numbers) + 1
+                            classes[track_id] = class_id
+                            table.writerow([video, numbers[track_id], track_id, names[class_id]])
+                        not_held[OTHER_CLASS] += classes.get(track_id, class_id) != class_id
+                    _paint(folder, picture, kept, numbers, not_held)
         (folder / "ImageSets" / "2017").mkdir(parents=True)
         for split, videos in listed.items():
             target = folder / "ImageSets" / "2017" / f"{split or UNSPLIT}.txt"
@@ -76,10 +81,14 @@ picture = PIL.Image.open("JPEGImages/480p/VIDEO/00000.jpg")
 
 
 def _paint(
-    folder: Path, picture: Picture, numbers: Mapping[int, int], not_held: Counter[str]
+    folder: Path,
+    picture: Picture,
+    kept: Sequence[Instance],
+    numbers: Mapping[int, int],
+    not_held: Counter[str],
 ) -> None:
-    held: list[Instance] = [i for i in picture.instances if i.track_id in numbers]
-    not_held[TOO_MANY] += len(picture.instances) - len(held)
+    held = [i for i in kept if i.track_id in numbers]
+    not_held[TOO_MANY] += len(kept) - len(held)
     not_held["score"] += len(held)
     layers = Layers(held, (picture.record.height, picture.record.width), not_held)
     target = folder / "Annotations" / "480p" / picture.item / f"{picture.number:05d}.png"

@@ -6,8 +6,9 @@ Pixels count from 1, as the challenge has it; classes are lines of `gt/labels.tx
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from annotate.data.types import Instance
 from exporters.pictures import Picture
 from exporters.sequences import Sequences
 
@@ -33,9 +34,11 @@ boxes = pandas.read_csv("train/VIDEO/gt/gt.txt", names=columns)  # pixels count 
         """See Sequences."""
         return class_id + 1
 
-    def lines(self, picture: Picture, not_held: Counter[str]) -> Iterator[str]:
+    def lines(
+        self, picture: Picture, instances: Sequence[Instance], not_held: Counter[str]
+    ) -> Iterator[str]:
         """See Sequences."""
-        for i in picture.instances:
+        for i in instances:
             x0, y0, x1, y1 = i.box_xyxy
             box = (x0 + 1, y0 + 1, x1 - x0, y1 - y0)
             shown = ",".join(f"{v:.8g}" for v in box)

@@ -7,8 +7,9 @@ regions that are not judged. Classes are lines of `gt/labels.txt`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from annotate.data.types import Instance
 from exporters.layers import Layers
 from exporters.pictures import Picture
 from exporters.sequences import Sequences
@@ -38,11 +39,13 @@ pixels = mask.decode({"size": [int(h), int(w)], "counts": counts})
         """See Sequences."""
         return class_id + 1 if class_id + 1 < NOT_JUDGED else class_id + 2
 
-    def lines(self, picture: Picture, not_held: Counter[str]) -> Iterator[str]:
+    def lines(
+        self, picture: Picture, instances: Sequence[Instance], not_held: Counter[str]
+    ) -> Iterator[str]:
         """See Sequences."""
         h, w = picture.record.height, picture.record.width
-        layers = Layers(picture.instances, (h, w), not_held)
-        for n, i in enumerate(picture.instances):
+        layers = Layers(instances, (h, w), not_held)
+        for n, i in enumerate(instances):
             if layers.areas[n]:
                 number = self.class_number(i.class_id)
                 counts = layers.visible(n).counts

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import ConfigParser
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
+from annotate.data.types import Instance
 from exporters.base import Exporter
+from exporters.by_track import once_a_track
 from exporters.layout import Layout
 from exporters.pictures import Picture, Pictures
 
@@ -31,11 +33,14 @@ class Sequences(Exporter):
         portable=True,
         suffix=".jpg",
     )
+    once_a_track = True
     cannot_hold: ClassVar[tuple[str, ...]] = ()  # of an instance
 
     @abstractmethod
-    def lines(self, picture: Picture, not_held: Counter[str]) -> Iterator[str]:
-        """A line for each instance of a frame; what is lost is counted."""
+    def lines(
+        self, picture: Picture, instances: Sequence[Instance], not_held: Counter[str]
+    ) -> Iterator[str]:
+        """A line for each of the instances of a frame; what is lost is counted."""
 
     @abstractmethod
     def class_number(self, class_id: int) -> int:
@@ -55,9 +60,10 @@ class Sequences(Exporter):
             with (sequence / "gt" / "gt.txt").open("w", encoding="ascii", newline="\n") as file:
                 for picture in of_video:
                     rate.add(picture.record.time_s)
-                    file.writelines(f"{line}\n" for line in self.lines(picture, not_held))
+                    kept = once_a_track(picture.instances, not_held)
+                    file.writelines(f"{line}\n" for line in self.lines(picture, kept, not_held))
                     for what in self.cannot_hold:
-                        not_held[what] += len(picture.instances)
+                        not_held[what] += len(kept)
             _write_seqinfo(sequence, picture, rate.per_s)
         (folder / "seqmaps").mkdir()
         for split, names in listed.items():

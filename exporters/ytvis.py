@@ -9,6 +9,7 @@ number of a frame in its video from 0 on, `instance_id` the track, both whole nu
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +21,7 @@ from annotate.data.checks import within
 from annotate.data.polygons import MIN_IOU
 from annotate.data.types import Instance
 from exporters.base import Exporter
-from exporters.by_track import ByTrack
+from exporters.by_track import OTHER_CLASS, ByTrack, once_a_track
 from exporters.coco_document import (
     Document,
     Entry,
@@ -41,9 +42,11 @@ class Ytvis(Exporter):
     """`masks` as exact run lengths (rle), or as polygons; `tolerance` of these in px."""
 
     tracked = True
+    once_a_track = True
     promised_iou = MIN_IOU
     loading = """
 import json
+from collections import Counter
 
 tracks = json.load(open("annotations/ytvis_default.json"))["annotations"]  # a mask for each frame
 # MMDetection: ann_file="annotations/cocovid_default.json", data_prefix=dict(img_path="JPEGImages/")
@@ -71,6 +74,7 @@ tracks = json.load(open("annotations/ytvis_default.json"))["annotations"]  # a m
         ):
             videos = Videos()
             images = annotations = 0
+            not_held: Counter[str] = Counter()
             for _, of_video in groupby(pictures, lambda p: p.record.item):
                 files: list[str] = []
                 seen: dict[int, Instance] = {}
@@ -84,11 +88,12 @@ tracks = json.load(open("annotations/ytvis_default.json"))["annotations"]  # a m
                             image_entry(picture, images)
                             | {"video_id": video, "frame_id": picture.number}
                         )
-                        for instance in picture.instances:
+                        for instance in once_a_track(picture.instances, not_held):
                             annotations += 1
                             ids = {"id": annotations, "image_id": images, "video_id": video}
                             entry = self._entry(instance)
-                            seen.setdefault(instance.track_id, instance)
+                            of_track = seen.setdefault(instance.track_id, instance)
+                            not_held[OTHER_CLASS] += of_track.class_id != instance.class_id
                             by_track.add(instance.track_id, picture.number, as_json(entry))
                             written.annotations.add(
                                 {**ids, **_of_track(instance), **entry, **said_of(instance)}
@@ -99,7 +104,7 @@ tracks = json.load(open("annotations/ytvis_default.json"))["annotations"]  # a m
                             tracks[picture.split], video, picture, len(files), instance,
                             by_track.of(track_id),
                         )  # fmt: skip
-        return {}
+        return +not_held
 
     def _entry(self, instance: Instance) -> Entry:
         return {"segmentation": outline(instance, self._tolerance), **place(instance)}

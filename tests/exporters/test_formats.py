@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from pycocotools import mask as coco_mask
 from annotate.data.types import Instance
 from annotate.discover import labels
 from annotate.discover.coco_file import Document, document_of
+from annotate.record import parquet
 from annotate.record.run_folder import Run
 from exporters.base import ExportSummary
+from exporters.by_track import NO_TRACK, OTHER_CLASS, TWICE
 from exporters.other_readers import READERS
 from tests.exporters.awkward import FRAMES_IN_ALL, awkward_run
+from tests.exporters.clips import make_clips_run, scenes
 from tests.exporters.runs import (
     FORMATS,
     export_one,
@@ -278,3 +282,31 @@ def test_tracks_that_are_mixed_up_fail_the_check(run: Run) -> None:
     found = exporter("mot").check(run, "mot", threshold=0.3, only="all")
     assert not found.passed and found.tracks == found.of_tracks - 1
     export_one(run, "mot")
+
+
+@pytest.mark.parametrize("name", [n for n, h in HOLDS.items() if not h.stills or n == "cvat"])
+def test_ids_that_people_gave_twice_and_classes_that_change_are_counted(
+    tmp_path: Path, name: str
+) -> None:
+    """Two objects of one id in a frame, and a track that is something else in one."""
+    run = make_clips_run(tmp_path, {"clips/a.mp4": scenes(1)})
+    rows = list(run.frames())
+    at = next(n for n, r in enumerate(rows) if len(r.instances) > 1)
+    first, second, *rest = rows[at].instances
+    twice = (first, replace(second, track_id=first.track_id, score=0.4), *rest)
+    rows[at] = replace(rows[at], instances=twice)
+    drawn = replace(first, track_id=0, instance_id="drawn")
+    rows[at + 2] = replace(rows[at + 2], instances=(*rows[at + 2].instances, drawn))
+    of_other = replace(rows[at + 1].instances[0], class_id=1 - rows[at + 1].instances[0].class_id)
+    rows[at + 1] = replace(rows[at + 1], instances=(of_other, *rows[at + 1].instances[1:]))
+    shutil.rmtree(run.records_dir)
+    parquet.write_part(run.records_dir, "part-0", rows)
+    summary = export_one(run, name)
+    assert summary.not_held[TWICE] == summary.not_held[NO_TRACK] == 1
+    lossless = name in ("mot", "mots")
+    assert summary.not_held.get(OTHER_CLASS, 0) == (0 if lossless else 1)
+    found = exporter(name).check(run, name, threshold=0.3, only="all")
+    if lossless:
+        assert found.passed, str(found)
+    frames = by_frame(read_back(Path(summary.path), name))
+    assert len(frames[rows[at].frame_id]) == len(twice) - 1

@@ -127,7 +127,8 @@ class Exporter(ABC):
                 tally=tally,
                 not_held=not_held,
             )
-            (unfinished / "README.md").write_text(text, encoding="utf-8", newline="\n")
+            if not (readme := unfinished / "README.md").exists():  # a format may have its own
+                readme.write_text(text, encoding="utf-8", newline="\n")
         for reason in ("missing", "changed", "unreadable"):
             if count := tally.left_out[reason]:
                 LOGGER.warning("%s: left out %d pictures whose files are %s", name, count, reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from annotate.data.types import Instance
+from annotate.data.types import Frame, Instance, Item
 from annotate.discover import labels
 from annotate.discover.coco_file import Document, document_of
+from annotate.ground.boxes import Boxes
 from annotate.record import parquet
 from annotate.record.run_folder import Run
 from exporters.base import ExportSummary
@@ -154,6 +156,28 @@ def _hidden(annotation: Mapping[str, Any], instance: Instance) -> bool:
         return False
     both = coco_mask.merge([annotation["segmentation"], instance.mask.coco], intersect=True)
     return int(coco_mask.area(both)) < annotation["area"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_boxes_that_are_there_already_are_found_in_it(
+    run: Run, exported: dict[str, ExportSummary], name: str
+) -> None:
+    """As `ground=boxes ground.file=EXPORT` takes them, class by class."""
+    folder = str(exported[name].path)
+    boxes = Boxes(file=folder, format="auto", images=None, field=None, below=None, masks=True)
+    boxes.check()
+    boxes.load(run.classes)
+    found, expected = Counter[str](), Counter[str]()
+    for row in run.frames():
+        if row.media == "image" and not HOLDS[name].stills:
+            continue
+        item = Item(row.item, run.root / row.item, row.media)
+        frame = Frame(item, np.zeros((row.height, row.width, 3), np.uint8), row.frame_index)
+        (candidates,) = boxes.find_in([frame], 0.0)
+        found.update(run.classes.names[i] for i in candidates.class_ids)
+        expected.update(i.class_name for i in row.instances)
+    hidden = exported[name].not_held.get("instance behind others, no pixel of it left", 0)
+    assert (expected - found).total() == hidden and not found - expected
 
 
 @pytest.mark.parametrize("name", [n for n, h in HOLDS.items() if h.track])

@@ -175,7 +175,10 @@ def _by_name(classes: ClassList, names: Sequence[str], file: str) -> dict[str, i
     """Class ids by the file's names. Raises PromptError where none is one of the list."""
     both = {_folded(p): i for i, spec in enumerate(classes.classes) for p in spec.phrases}
     both |= {_folded(name): i for i, name in enumerate(classes.names)}
-    wanted = {name: both[_folded(name)] for name in names if _folded(name) in both}
+    # As it is written first: `Cat` and `cat` may be two classes.
+    exact = {name: i for i, name in enumerate(classes.names)}
+    found = {name: exact.get(name, both.get(_folded(name))) for name in names}
+    wanted = {name: i for name, i in found.items() if i is not None}
     if not wanted:
         raise PromptError(
             f"ground.file={file}: has none of the classes; its own are {_some(names)}"

@@ -19,16 +19,20 @@ class Entries(Generic[T]):
 
     def __init__(self) -> None:
         self._by_name: dict[str, T] = {}
+        self._as_written: dict[str, T] = {}  # names that differ in their Unicode form alone
 
     def __len__(self) -> int:
         return len(self._by_name)
 
     def add(self, name: str, entry: T) -> bool:
         """Whether the name was free."""
+        self._as_written.setdefault(name, entry)
         return self._by_name.setdefault(plain(name), entry) is entry
 
     def find(self, frame: Frame, below: str | None) -> T | None:
         """The entry of a frame; see `names_of`."""
+        if not below and (entry := self._as_written.get(frame.frame_id)) is not None:
+            return entry
         known = (self._by_name.get(name) for name in names_of(frame, below))
         return next((entry for entry in known if entry is not None), None)
 

@@ -34,6 +34,10 @@ def _export(argv: list[str]) -> int:
     from annotate.runner.summary import exported, what_is_missing
     from annotate.store.remote import allow
 
+    if command.check and command.export.media == "none":
+        raise ConfigError(
+            "check=true: tools read labels with their pictures; leave export.media=none out"
+        )
     allow(command.store.protocols)
     exporters = make_exporters(command)
     with Run.open(*folders(command.run)).held() as held:

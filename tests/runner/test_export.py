@@ -78,3 +78,31 @@ def test_what_a_split_came_to_is_printed(stills, tmp_path, capsys):
     assert export._export(argv) == 0
     line = capsys.readouterr().out
     assert " instances on 5 images (train " in line and ", val " in line
+
+
+def test_exports_are_read_back_on_request(stills, tmp_path, capsys):
+    out = tmp_path / "run"
+    run(stills, out, "export=[]")
+    asked = [f"run={out}", "export=[coco,voc,boxes]", "check=true"]
+    with pytest.raises(ConfigError, match="export=boxes: no such format"):
+        export._export(asked)
+    asked[1] = "export=[coco,voc]"
+    assert export._export(asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" finds ")[0][:16] for line in lines[-2:]] == [
+        "check: coco: pyc", "check: voc: torc",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="check=true: tools read labels with their pictures"):
+        export._export([*asked, "export.media=none"])
+
+
+def test_an_export_that_is_not_as_it_should_be_is_exit_code_3(
+    stills, tmp_path, capsys, monkeypatch
+):
+    from exporters.coco import Coco
+
+    out = tmp_path / "run"
+    run(stills, out, "export=[]")
+    monkeypatch.setattr(Coco, "promised_iou", 1.01)
+    assert export._export([f"run={out}", "export=[coco]", "check=true"]) == 3
+    assert "check failed: coco: " in capsys.readouterr().out

@@ -1,12 +1,12 @@
 """The card of a dataset: a README in each export, which says what it is and how it was made.
 
-It has no clock and no path of a machine, so that the same export writes the same bytes.
+It has no clock, and no name of a folder, which may move: the same export writes the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -34,12 +34,11 @@ def card(
 ) -> str:
     """The text of a README.md; `sets` are the names of a split, "" stands for none."""
     asked, classes = _asked(run), run.classes
-    name = PurePosixPath(str(run.root).rstrip("/").replace("\\", "/")).name or "dataset"
     head = (
         f"---\n{yaml.safe_dump(dict(front_matter), sort_keys=False)}---\n" if front_matter else ""
     )
     lines = [
-        f"# {_cell(name)}, as {format_name}",
+        f"# Objects in pictures, as {format_name}",
         f"{tally.images.total():,} pictures with {tally.instances.total():,} instances of "
         f"{len(classes)} classes, found by annotate {asked.get('version', '')} and not drawn by "
         "hand.",

@@ -313,7 +313,7 @@ def test_the_command_from_another_directory(stills, tmp_path):
     [
         (["annotate", "dataset=nowhere/", "prompts=[a]", "models=tiny"], "no such file or folder"),
         (["annotate", "dataset=.", "prompts=none.txt"], "prompts=none.txt: cannot read it"),
-        (["annotate", "dataset=.", "prompts=[a]", "export=[voc]"], "export=voc: no such format"),
+        (["annotate", "dataset=.", "prompts=[a]", "export=[vco]"], "export=vco: no such format"),
         (["annotate.export", "run=nowhere"], "nowhere"),
     ],
 )

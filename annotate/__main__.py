@@ -18,6 +18,7 @@ WORDS = {
     "models": "annotate.models.__main__",
     "preview": "annotate.preview.__main__",
     "serve": "annotate.serve.__main__",
+    "playground": "annotate.playground.__main__",
 }
 HELP = """\
 annotate: folders of images and videos plus a class list, turned into a training-ready dataset
@@ -25,9 +26,9 @@ annotate: folders of images and videos plus a class list, turned into a training
   annotate dataset=photos prompts=classes.txt        annotate, then export; the same again resumes
   annotate preview dataset=photos prompts='[kerb]'   try words and thresholds on 12 pictures
   annotate export run=runs/photos 'export=[voc,mot]' export again: no model, no GPU
+  annotate playground                                try words on one picture or clip, on a page
   annotate review run=runs/photos                    look through it in FiftyOne
-  annotate evaluate run=runs/photos truth=coco.json  AP, tracks, thresholds that suit
-  annotate report run=runs/photos                    one page of what it holds
+  annotate evaluate run=runs/photos truth=coco.json  AP, tracks, thresholds; `report`: one page
   annotate models [action=pull] [models=fast]        what a preset needs; fetch it ahead
   annotate serve label_studio prompts=classes.txt    predictions while people label
 

@@ -30,6 +30,7 @@ RANKS = (
     ("preview",),
     ("config.compose",),
     ("serve",),
+    ("playground",),
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 FRONT_DOOR = ("api", "export", "")
@@ -48,6 +49,7 @@ LIBRARIES = {
         for name in ("datasets", "datumaro", "label_studio_sdk", "labelme", "lvis", "webdataset",
                      "ultralytics")
     },
+    "gradio": {"annotate/playground/page.py", "annotate/playground/site.py"},
     "cvat_sdk": {"annotate/serve/cvat.py"},
     "httpx": {
         "annotate/ground/dds/service.py", "annotate/review/app.py", "annotate/serve/pictures.py",

@@ -141,6 +141,7 @@ class RunnerSettings:
     threads: AtLeast0
     checkpoint_frames: AtLeast1  # of a video, from which an interrupted one goes on
     max_ram_gb: NotNegative | None
+    progress_s: Annotated[float, within(0.01)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +316,26 @@ class ServeCommand(AnnotateCommand):
     """conf/serve.yaml"""
 
     serve: ServeSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaygroundSettings:
+    """See `playground:` in conf/playground.yaml."""
+
+    models: Literal["tiny", "fast", "balanced", "best"]
+    host: str
+    port: Annotated[int, within(1, 65535)]
+    user: str
+    password: str | None
+    max_mb: AtLeast1
+    max_frames: AtLeast1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaygroundCommand:
+    """conf/playground.yaml"""
+
+    playground: PlaygroundSettings
 
 
 def deciding(settings: Any) -> dict[str, Any]:

@@ -29,6 +29,11 @@ LEAST_FONT_PX: Final = 9
 Mask = npt.NDArray[np.bool_]
 
 
+def track_colour(track_id: int) -> str:
+    """As `#rrggbb`, the colour that a track is drawn in."""
+    return spread_hue(track_id % TRACK_COLOURS)
+
+
 class Overlay:
     """Draws instances: stills in the colours of their classes, videos in one colour per track.
 

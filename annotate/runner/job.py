@@ -217,7 +217,11 @@ class _Job:
             self._state.drop_outdated()
         self._run.push()  # above all, that what is outdated is gone
         todo = [item for unit in units for item in unit.items]
-        with Progress(todo, stride=self._settings.video.stride) as progress:
+        with Progress(
+            todo,
+            stride=self._settings.video.stride,
+            every_s=self._settings.runner.progress_s,
+        ) as progress:
             self._progress = progress
             with self._timed("annotate"):
                 executor.run(units, self._run, self._state.seen, progress.add)

@@ -18,8 +18,6 @@ from annotate.errors import MediaError
 from annotate.runner.terminal import complain
 from annotate.runner.units import Step
 
-LINE_EVERY_S = 30.0  # where no bar can be drawn
-
 
 class Progress:
     """Counts the frames of items against how many there will be; a context.
@@ -33,7 +31,7 @@ class Progress:
         items: Sequence[Item],
         *,
         stride: int,
-        every_s: float = LINE_EVERY_S,
+        every_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tally = Step()

@@ -49,7 +49,7 @@ def _serve(argv: list[str]) -> int:
         )
     given = any(key.lstrip("+").startswith("dataset=") for key in keys)
     command = typed(compose([*keys, *([] if given else ["dataset=."])], "serve"), ServeCommand)
-    check_address(command.serve)
+    check_address(command.serve.host, command.serve.password, "serve")
     classes = load_prompts(command.prompts)
     from annotate.serve.annotating import Annotating
     from annotate.serve.label_studio import LabelStudio

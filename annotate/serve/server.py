@@ -22,13 +22,16 @@ Routes = Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Mapping[str, Any
 """What answers a method and a path, given what the JSON of a request holds."""
 
 
-def check_address(settings: ServeSettings) -> None:
-    """ConfigError where strangers could ask it: it listens to others, and has no password."""
-    if settings.password or _is_loopback(settings.host):
+def check_address(host: str, password: str | None, key: str) -> None:
+    """ConfigError where strangers could ask it: it listens to others, and has no password.
+
+    `key` is the group of settings that has both.
+    """
+    if password or _is_loopback(host):
         return
     raise ConfigError(
-        f"serve.host={settings.host}: others reach it there; set a password in "
-        "ANNOTATE_SERVE_PASSWORD (or serve.password), or leave serve.host=127.0.0.1"
+        f"{key}.host={host}: others reach it there; set a password in "
+        f"ANNOTATE_{key.upper()}_PASSWORD (or {key}.password), or leave {key}.host=127.0.0.1"
     )
 
 
@@ -43,7 +46,7 @@ def _is_loopback(host: str) -> bool:
 
 def make_server(settings: ServeSettings, routes: Routes) -> ThreadingHTTPServer:
     """A server that is bound and not yet at work. Raises ConfigError."""
-    check_address(settings)
+    check_address(settings.host, settings.password, "serve")
     expected = None
     if settings.password:
         pair = f"{settings.user}:{settings.password}".encode()

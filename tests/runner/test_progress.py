@@ -79,7 +79,7 @@ def test_on_a_terminal_there_is_one_bar_of_frames(monkeypatch, clip):
     screen = io.StringIO()
     screen.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "stderr", screen)
-    with Progress([*STILLS[:2], clip], stride=1) as progress:
+    with Progress([*STILLS[:2], clip], stride=1, every_s=1e9) as progress:
         progress._counting.join()
         for _ in range(frames_promised(clip) + 2):
             progress.add(Step(frames=1))

@@ -1,0 +1,169 @@
+"""What a job found, drawn and listed at any threshold: no model is asked again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from annotate.data.decisions import Decision
+from annotate.data.selection import Selection, kept_instances
+from annotate.data.types import FrameRecord, Image, Instance
+from annotate.decode.image import read_image
+from annotate.decode.video import open_video
+from annotate.errors import MediaError
+from annotate.record import reviews
+from annotate.record.run_folder import Run
+from annotate.report.overlay import Overlay, track_colour
+from annotate.report.render import render_run
+
+BEST_BELOW = 5  # candidates that are drawn where nothing reaches the threshold
+LINE_PX, ROW_PX = 900, 18  # of a time-line: its width at least, and the height of a track
+HEAD_PX = 44  # above it, for its label
+EMPTY = 245  # grey, where a track is not seen
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The records of one picture or one clip."""
+
+    run: Run
+    records: tuple[FrameRecord, ...]  # with what was decided
+
+    @classmethod
+    def read(cls, folder: Path) -> Results:
+        """Raises MediaError with the reason where the picture could not be annotated."""
+        run = Run.open(folder)
+        selection = Selection(run.decisions(), run.classes)
+        taken = (selection.take(record) for record in run.frames())
+        records = tuple(record for record in taken if record is not None)
+        failed = next((r for r in records if r.status == "failed"), None)
+        if failed is not None or not records:
+            raise MediaError(failed.error if failed is not None else "there is nothing in it")
+        return cls(run, records)
+
+    def reject(self, at: int, threshold: float, point_xy: tuple[float, float]) -> Results:
+        """Reject what is seen at a point of a frame, px; a track as a whole. The results then.
+
+        It is a decision of the run, as a review makes it: exports leave it out.
+        """
+        record = self.records[at]
+        there = [i for i in self.kept(at, threshold) if _covers(i, point_xy)]
+        if not there:
+            return self
+        chosen = min(there, key=lambda i: i.area)
+        decision = Decision(
+            frame_id=record.frame_id,
+            item=record.item,
+            instance_id=chosen.instance_id,
+            tags=("reject-track" if chosen.track_id else "reject",),
+            seen_class=chosen.class_name,
+            seen_box=chosen.box_xyxy,
+            seen_track=chosen.track_id or None,
+        )
+        reviews.write(self.run.reviews_dir, [decision])
+        return Results.read(self.run.path)
+
+    def undo(self) -> Results:
+        """Take the last decision back."""
+        parts = sorted(self.run.reviews_dir.glob("*.parquet"))
+        if parts:
+            parts[-1].unlink()
+        return Results.read(self.run.path)
+
+    @property
+    def is_video(self) -> bool:
+        return self.records[0].media == "video"
+
+    def kept(self, at: int, threshold: float) -> list[Instance]:
+        """The instances of a record that an export at this threshold has."""
+        return list(kept_instances(self.records[at], self.run.classes, threshold))
+
+    def picture(self, at: int) -> Image:
+        """The frame of a record, RGB."""
+        record = self.records[at]
+        source = self.run.source(record.item, record.media)
+        if record.media == "image":
+            return read_image(source.path, depth=source.depth)
+        return next(iter(open_video(source).frames_at([record.frame_index]))).image
+
+    def drawn(self, at: int, threshold: float) -> Image:
+        """A frame with its instances; the best below the threshold, dashed, if there are none."""
+        overlay, kept = Overlay(self.run.classes), self.kept(at, threshold)
+        if kept:
+            return overlay.draw(self.picture(at), kept)
+        below = sorted(self.records[at].instances, key=lambda i: -i.score)[:BEST_BELOW]
+        missed = {i.instance_id: threshold for i in below}
+        return overlay.draw(self.picture(at), below, below=missed)
+
+    def table(self, threshold: float) -> list[list[object]]:
+        """Of a picture a row for each instance, of a clip one for each track."""
+        rows: list[list[object]] = []
+        if not self.is_video:
+            for n, i in enumerate(self.kept(0, threshold), start=1):
+                rows.append([n, i.class_name, i.phrase, round(i.score, 3), i.area])
+            return rows
+        frames: Counter[int] = Counter()
+        first: dict[int, tuple[int, Instance]] = {}
+        for at, record in enumerate(self.records):
+            for i in self.kept(at, threshold):
+                frames[i.track_id] += 1
+                first.setdefault(i.track_id, (record.frame_index, i))
+        for track_id, (index, i) in sorted(first.items()):
+            rows.append([track_id, i.class_name, round(i.score, 3), frames[track_id], index])
+        return rows
+
+    def timeline(self, threshold: float) -> Image:
+        """A row for each track, a column for each annotated frame, in the picture's colours."""
+        rows = {row[0]: n for n, row in enumerate(self.table(threshold))}
+        cells = np.full((max(1, len(rows)), len(self.records), 3), EMPTY, np.uint8)
+        for at in range(len(self.records)):
+            for i in self.kept(at, threshold):
+                colour = track_colour(i.track_id)
+                cells[rows[i.track_id], at] = [int(colour[n : n + 2], 16) for n in (1, 3, 5)]
+        wide = max(1, -(-LINE_PX // len(self.records)))
+        line = cells.repeat(ROW_PX, axis=0).repeat(wide, axis=1)
+        head = np.full((HEAD_PX, line.shape[1], 3), EMPTY, np.uint8)
+        return np.concatenate([head, line])
+
+    def said(self, threshold: float) -> str:
+        """How much there is; where there is nothing, what to change."""
+        counts = Counter(str(row[1]) for row in self.table(threshold))
+        if counts:
+            found = ", ".join(f"{n} {name}" for name, n in counts.most_common())
+            return f"Found: {found}{f' in {len(self.records):,} frames' if self.is_video else ''}."
+        best: dict[str, float] = {}
+        for i in self._all():
+            best[i.class_name] = max(best.get(i.class_name, 0.0), i.score)
+        if not best:
+            return (
+                "Nothing found, not even faintly. Other words may help (what would a caption call "
+                "it?), or another preset of models."
+            )
+        ranked = sorted(best.items(), key=lambda pair: -pair[1])
+        faint = ", ".join(f"{name} {score:.2f}" for name, score in ranked[:BEST_BELOW])
+        return (
+            f"Nothing reaches {threshold:.2f}; the best are drawn dashed: {faint}. Lower the "
+            f"threshold to {ranked[0][1]:.2f} or less, or try other words."
+        )
+
+    def render(self, threshold: float) -> Path:
+        """The annotated clip, playable, or picture."""
+        render_run(self.run, threshold=threshold)
+        (made,) = (p for p in (self.run.path / "media").rglob("upload*") if p.is_file())
+        return made.rename(made.with_name(f"annotated{made.suffix}"))
+
+    def _all(self) -> Iterator[Instance]:
+        for record in self.records:
+            yield from record.instances
+
+
+def _covers(instance: Instance, point_xy: tuple[float, float]) -> bool:
+    x, y = point_xy
+    x0, y0, x1, y1 = instance.box_xyxy
+    if not (x0 <= x < x1 and y0 <= y < y1):
+        return False
+    return bool(instance.mask.decode()[int(y), int(x)])

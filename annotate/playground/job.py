@@ -5,6 +5,7 @@ What the page shows is what the command writes: its records, its sentences, its 
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -19,7 +20,6 @@ from queue import Queue
 from annotate.errors import AnnotateError, MediaError
 
 CLASSES = "classes.txt"
-FLOOR_SHARE = 1.0
 ENDS_WITHIN_S = 20.0  # after it was asked to
 
 
@@ -99,7 +99,7 @@ class Job:
         if process is None or process.poll() is not None:
             return
         self._cancelled = True
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
         try:
             process.wait(ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:

@@ -315,7 +315,13 @@ def clip(tmp_path_factory) -> Path:
 def of_video(clip: Path, pipeline: Pipeline, folder: Path) -> list[FrameRecord]:
     """The records of a worker that annotates a clip."""
     runner = RunnerSettings(
-        part_items=9, workers=1, ahead=1, threads=0, checkpoint_frames=500, max_ram_gb=None
+        part_items=9,
+        workers=1,
+        ahead=1,
+        threads=0,
+        checkpoint_frames=500,
+        max_ram_gb=None,
+        progress_s=30.0,
     )
     feed = Feed(batch=1, max_pixels=10**9, stride=1, runner=runner)
     run = Run.start(folder, clip.parent, load_prompts(["red circle"]), {})

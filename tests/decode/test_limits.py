@@ -41,7 +41,7 @@ def save(path, **options):
 @pytest.mark.parametrize(
     ("name", "options", "most"),
     [
-        ("x.jpg", {}, 2.8),
+        ("x.jpg", {}, 2.9),  # 2.803 was seen once, with Pillow 12.3
         ("progressive.jpg", {"progressive": True, "subsampling": 0}, 4.8),
         ("x.png", {}, 2.8),
         ("deep.png", {"mode": "I;16"}, 2.8),

@@ -19,6 +19,7 @@ from annotate.data.types import Detections, Frame, FrameRecord, Instance, Item
 from annotate.ground.base import Grounder
 from annotate.ground.select import Detector
 from annotate.models.memory_limit import MemoryLimit
+from annotate.models.transfer import to_host
 from annotate.segment.base import Segmenter
 from annotate.segment.closeup import CloseUp
 from annotate.segment.finishing import Cut, Masker, cut_boxes, cut_given, cut_masks
@@ -109,6 +110,23 @@ class Pipeline:
         """A still with masks of boxes that are known already, such as those that people draw."""
         (finish,) = self._masker.begin_all([frame], [boxes])
         return ok_record(frame, finish())
+
+    def mask_at(self, frame: Frame, points: Sequence[tuple[float, float, bool]]) -> Cut | None:
+        """The object of a still that lies at points px, each with whether it is on the object.
+
+        None where there is none, and of a segmenter without a memory, which takes boxes alone.
+        """
+        if not self._video.remembers:
+            return None
+        h, w = frame.size_hw
+        side, device = self._video.side, self._video.device
+        # A point names the pixel of the square that it lies in: see Memory.seed_points.
+        places = torch.tensor([[[x * side / w, y * side / h] for x, y, _ in points]]).floor()
+        labels = torch.tensor([[int(on) for _, _, on in points]], dtype=torch.int32)
+        places = places.clamp(0, side - 1).to(device)
+        seeded = self._video.seed_points(self._video.embed(frame.image), places, labels.to(device))
+        (logits,) = to_host(seeded.logits)
+        return next((cut for _, cut in cut_masks(logits, (h, w), self._segment)), None)
 
     def video(
         self, frames: Iterable[Frame], *, after: Mapping[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""`annotate serve label_studio prompts=P [models=M]`: the same models while people label."""
+"""`annotate serve label_studio [prompts=P] [models=M]`: the same models while people label."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def routes(backend: LabelStudio) -> Routes:
         ("GET", "/health"): lambda content: backend.health(),
         ("POST", "/setup"): backend.setup,
         ("POST", "/predict"): backend.predict,
-        ("POST", "/webhook"): lambda content: {"status": "ok"},
+        ("POST", "/webhook"): backend.told,
+        ("POST", "/train"): backend.told,
     }
 
 
@@ -50,15 +51,18 @@ def _serve(argv: list[str]) -> int:
     given = any(key.lstrip("+").startswith("dataset=") for key in keys)
     command = typed(compose([*keys, *([] if given else ["dataset=."])], "serve"), ServeCommand)
     check_address(command.serve.host, command.serve.password, "serve")
-    classes = load_prompts(command.prompts)
-    from annotate.serve.annotating import Annotating
+    classes = load_prompts(command.prompts) if command.prompts is not None else None
+    from annotate.serve.annotating import Models
     from annotate.serve.label_studio import LabelStudio
     from annotate.serve.pictures import PictureSource
 
-    complain(f"loading {command.grounder.shown}")
-    annotating = Annotating(command, classes)
-    pictures = PictureSource(command.serve, annotating.max_pixels)
-    backend = LabelStudio(annotating, pictures.read)
+    if classes is None:
+        complain("prompts is not given: the labels of an interface are its classes")
+    else:
+        complain(f"loading {command.grounder.shown}")
+    models = Models(command, classes)
+    pictures = PictureSource(command.serve, command.dataset.max_pixels, command.decode.depth)
+    backend = LabelStudio(models, pictures.read)
     server = make_server(command.serve, routes(backend))
     host, port = server.server_address[:2]
     say(f"Label Studio: Settings, Model, Connect Model, backend URL http://{host!s}:{port}")

@@ -62,8 +62,12 @@ class CvatFunction:
     def detect(
         self, context: cvataa.DetectionFunctionContext, image: PilImage.Image
     ) -> Sequence[models.LabeledShapeRequest]:
-        """Shapes of what scores the threshold of CVAT's, or else the one of this function."""
-        found = self._annotating.image(pixels_of(image, context.frame_name))
+        """Shapes of what scores the threshold of CVAT's, or else the one of this function.
+
+        A class with a threshold of its own must score that as well.
+        """
+        pixels = pixels_of(image, context.frame_name)
+        found = self._annotating.image(pixels, context.conf_threshold)
         least = context.conf_threshold or 0.0
         return [
             shape

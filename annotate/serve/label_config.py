@@ -27,7 +27,7 @@ def controls(label_config: str) -> list[Control]:
         raise ConfigError("label_config: declares entities, which no interface needs")
     try:
         root = ElementTree.fromstring(label_config)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError) as error:
         raise ConfigError(f"label_config: not an xml ({one_line(error)})") from error
     pictures = {e.get("name"): e.get("value", "") for e in root.iter() if e.tag == "Image"}
     found = []

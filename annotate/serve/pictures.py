@@ -18,9 +18,9 @@ import httpx
 
 from annotate.config.settings import ServeSettings
 from annotate.data.printable import printable
-from annotate.data.types import Image
+from annotate.data.types import Depth, Image
 from annotate.decode.image import read_image
-from annotate.errors import MediaError
+from annotate.errors import MediaError, one_line
 
 TIMEOUT_S = 30.0
 SHOWN = 80  # characters of a name in a message
@@ -29,8 +29,10 @@ SHOWN = 80  # characters of a name in a message
 class PictureSource:
     """Where pictures may come from."""
 
-    def __init__(self, settings: ServeSettings, max_pixels: int | None) -> None:
-        self._settings, self._max_pixels = settings, max_pixels
+    def __init__(
+        self, settings: ServeSettings, max_pixels: int | None, depth: Depth = "auto"
+    ) -> None:
+        self._settings, self._max_pixels, self._depth = settings, max_pixels, depth
         self._max_bytes = settings.max_mb << 20
         self._folder = Path(settings.files).expanduser().resolve() if settings.files else None
 
@@ -38,13 +40,16 @@ class PictureSource:
         """Decode a picture. MediaError says why it cannot be had, and what to set."""
         with self._file(said) as path:
             try:
-                return read_image(path, max_pixels=self._max_pixels)
+                return read_image(path, max_pixels=self._max_pixels, depth=self._depth)
             except MediaError as error:
                 raise MediaError(f"{_shown(said)}: {error}") from error
 
     @contextmanager
     def _file(self, said: str) -> Iterator[Path]:
-        url = urlsplit(said)
+        try:
+            url, _ = urlsplit(said), said.encode()
+        except ValueError as error:  # of brackets, or with half of a character
+            raise MediaError(f"{_shown(said)}: no name of a picture") from error
         if url.path.endswith("/data/local-files/") and "d" in parse_qs(url.query):
             yield self._local(said, parse_qs(url.query)["d"][0])
             return
@@ -66,10 +71,14 @@ class PictureSource:
     def _local(self, said: str, name: str) -> Path:
         if self._folder is None:
             raise MediaError(f"{_shown(said)}: local files are not served; set serve.files=FOLDER")
-        path = (self._folder / name.lstrip("/")).resolve()
+        try:
+            path = (self._folder / name.lstrip("/")).resolve()
+            is_there = path.is_file()
+        except (OSError, ValueError) as error:  # too long, or with what no name may have
+            raise MediaError(f"{_shown(said)}: no name of a file ({one_line(error)})") from error
         if not path.is_relative_to(self._folder):
             raise MediaError(f"{_shown(said)}: leaves serve.files={self._settings.files}")
-        if not path.is_file():
+        if not is_there:
             raise MediaError(
                 f"{_shown(said)}: no such file below serve.files={self._settings.files}"
             )

@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 import json
 import logging
+import traceback
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,12 +15,25 @@ from typing import Any
 
 from annotate.config.settings import ServeSettings
 from annotate.errors import AnnotateError, ConfigError
+from annotate.runner.terminal import complain
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 60  # after which a connection that says nothing is closed
+FAULT = "a fault of annotate; what it prints has more"
+MOST_DIGITS = 18  # of the length of a request
 Routes = Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Mapping[str, Any]]]
 """What answers a method and a path, given what the JSON of a request holds."""
+
+
+def tell_fault(where: str) -> None:
+    """Print the error that is being handled: nobody foresaw it, and whoever asked gets a sentence.
+
+    In what is printed, for a server has no log file, and warnings alone are printed of what is
+    logged.
+    """
+    for line in [f"error: {where}", *traceback.format_exc().splitlines()]:
+        complain(line)
 
 
 def check_address(host: str, password: str | None, key: str) -> None:
@@ -81,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not self._is_known():  # before a byte of it is read
             self._answer("POST", {})
-        elif not length.isdigit():
+        elif not (length.isascii() and length.isdigit() and len(length) <= MOST_DIGITS):
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "a request needs a Content-Length")
         elif int(length) > self.max_bytes:
             said = (
@@ -115,8 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
             except (BrokenPipeError, ConnectionResetError):
                 log.warning("%s %s: whoever asked is gone", method, path)
             except Exception:  # one request must not end the service
-                log.exception("%s %s", method, path)
-                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of annotate; see its log")
+                tell_fault(f"{method} {path}")
+                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
 
     def _is_known(self) -> bool:
         said = self.headers.get("Authorization", "").encode("utf-8", "replace")
@@ -126,15 +140,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True  # what is left of the request is not read
         self._send(status, {"error": why})
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the standard library refuses, such as a method nobody has, as JSON too."""
+        status = HTTPStatus(code)
+        self._refuse(status, f"{message or status.phrase}: this is no request that is answered")
+
     def _send(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:  # else a client may ask on where nobody listens
+            self.send_header("Connection", "close")
         if status == HTTPStatus.UNAUTHORIZED:
             self.send_header("WWW-Authenticate", 'Basic realm="annotate"')
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         log.info("%s %s", self.address_string(), format % args)

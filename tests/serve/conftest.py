@@ -9,21 +9,22 @@ import pytest
 from annotate.config.compose import compose, typed
 from annotate.config.settings import ServeCommand
 from annotate.discover.class_list import load_prompts
-from annotate.serve.annotating import Annotating
+from annotate.serve.annotating import Models
 from tests.small_runs import draw_stills
 
 PROMPTS = "[red circle,blue square,green triangle]"
 
 
-def command(*keys: str) -> ServeCommand:
-    asked = ["dataset=.", f"prompts={PROMPTS}", "models=tiny", *keys]
+def command(*keys: str, prompts: str | None = PROMPTS) -> ServeCommand:
+    given = [f"prompts={prompts}"] if prompts else []
+    asked = ["dataset=.", *given, "models=tiny", *keys]
     return typed(compose(asked, "serve"), ServeCommand)
 
 
 @pytest.fixture(scope="session")
-def annotating() -> Annotating:
+def models() -> Models:
     settings = command()
-    return Annotating(settings, load_prompts(settings.prompts))
+    return Models(settings, load_prompts(settings.prompts))
 
 
 @pytest.fixture(scope="session")

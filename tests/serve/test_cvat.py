@@ -60,3 +60,7 @@ def test_it_gives_polygons_and_heeds_a_threshold(function: cvat.CvatFunction, st
     polygons = function.detect(Context(polygons=True), image)
     assert polygons and {s.type.value for s in polygons} == {"polygon"}
     assert function.detect(Context(threshold=1.0), image) == []
+    counts = [len(function.detect(Context(threshold=t), image)) for t in (0.1, None, 0.6)]
+    assert counts == sorted(counts, reverse=True)
+    lower = cvat.create(models="tiny", prompts=PROMPTS, threshold=0.1).detect(Context(), image)
+    assert counts[0] == len(lower)  # CVAT's stands in for ours, below it as well

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ import pytest
 
 from annotate import Annotator
 from annotate.data import brush
+from annotate.decode.image import read_image
 from annotate.serve import __main__
-from annotate.serve.annotating import Annotating
+from annotate.serve.annotating import Models
 from annotate.serve.label_studio import LabelStudio
 from annotate.serve.pictures import PictureSource
 from annotate.serve.server import make_server
+from annotate.track.prompts import inner_points
 from tests.serve.conftest import PROMPTS, command
 
 LABELS = "".join(f'<Label value="{n}"/>' for n in ("Red circle", "blue_square", "green triangle"))
@@ -32,15 +35,15 @@ POLYGONS = BRUSH.replace("BrushLabels", "PolygonLabels")
 
 
 @pytest.fixture(scope="module")
-def backend(annotating: Annotating, stills: Path) -> Iterator[httpx.Client]:
-    yield from served(annotating, f"serve.files={stills}", "serve.port=1")
+def backend(models: Models, stills: Path) -> Iterator[httpx.Client]:
+    yield from served(models, f"serve.files={stills}", "serve.port=1")
 
 
-def served(annotating: Annotating, *keys: str) -> Iterator[httpx.Client]:
+def served(models: Models, *keys: str) -> Iterator[httpx.Client]:
     """A client of a server at a port that is free, with these settings."""
     settings = command(*keys).serve
-    pictures = PictureSource(settings, annotating.max_pixels)
-    label_studio = LabelStudio(annotating, pictures.read)
+    pictures = PictureSource(settings, command().dataset.max_pixels)
+    label_studio = LabelStudio(models, pictures.read)
     server = make_server(
         replace(settings, port=0),
         __main__.routes(label_studio),
@@ -60,7 +63,8 @@ def local(name: str) -> dict[str, Any]:
 
 
 def ask(client: httpx.Client, *tasks: Any, config: str = BRUSH, **more: Any) -> list[Any]:
-    reply = client.post("/predict", json={"tasks": list(tasks), "label_config": config, **more})
+    request = {"tasks": list(tasks), "label_config": config, **more}
+    reply = client.post("/predict", content=json.dumps(request))  # httpx would refuse some of it
     assert reply.status_code == 200, reply.text
     results: list[Any] = reply.json()["results"]
     return results
@@ -72,7 +76,9 @@ def test_it_is_up_and_says_who_it_is(backend: httpx.Client) -> None:
         assert said["status"] == "UP" and said["model_version"].startswith("annotate 0")
     said = backend.post("/setup", json={"project": "1.2", "schema": BRUSH}).json()
     assert said["model_version"].startswith("annotate 0")
-    assert backend.post("/webhook", json={"action": "ANNOTATION_CREATED"}).status_code == 200
+    for path in ("/webhook", "/train"):
+        heard = backend.post(path, json={"action": "ANNOTATION_CREATED"})
+        assert heard.status_code == 200 and "does not train" in heard.json()["detail"]
 
 
 def test_predictions_are_what_the_command_line_finds(backend: httpx.Client, stills: Path) -> None:
@@ -118,6 +124,62 @@ def test_a_drawn_box_gets_its_mask(backend: httpx.Client, stills: Path) -> None:
     assert masks[0]["value"]["brushlabels"] == first["value"]["rectanglelabels"]
 
 
+def test_a_point_with_a_label_gets_the_mask_of_its_object(
+    backend: httpx.Client, stills: Path
+) -> None:
+    """Of every object that is found, its middle gives about the mask that its box gives."""
+    ious = []
+    for path in sorted(stills.glob("*.png")):
+        (found,) = ask(backend, local(path.name))
+        for region in found["result"]:
+            size = region["original_height"], region["original_width"]
+            mask = brush.opaque(region["value"]["rle"], size)
+            x, y = inner_points(mask)[0].tolist()
+            value = {"x": (x + 0.5) / size[1] * 100, "y": (y + 0.5) / size[0] * 100}
+            labelled = value | {"keypointlabels": ["blue_square"]}
+            point = {"type": "keypointlabels", "value": labelled, "is_positive": 1}
+            (asked,) = ask(backend, local(path.name), params={"context": {"result": [point]}})
+            (one,) = asked["result"]
+            assert one["value"]["brushlabels"] == ["blue_square"]
+            seen = brush.opaque(one["value"]["rle"], size)
+            ious.append((mask & seen).sum() / (mask | seen).sum())
+    assert len(ious) >= 3 and np.median(ious) > 0.8
+
+
+def test_a_drawn_box_keeps_the_label_that_it_was_given(models: Models, stills: Path) -> None:
+    """`dog` is none of the classes: it is a label of the interface all the same."""
+    config = BRUSH.replace(LABELS, LABELS + '<Label value="dog"/>')
+    value = {"x": 10, "y": 10, "width": 60, "height": 60, "rectanglelabels": ["dog"]}
+    drawn = [{"type": "rectanglelabels", "value": value}]
+    drawn.append({"type": "rectanglelabels", "value": value | {"x": 30}})
+    name = sorted(stills.glob("*.png"))[0].name
+    for client in served(models, f"serve.files={stills}"):
+        answers = [
+            ask(client, local(name), config=config, params={"context": {"result": [one]}})[0]
+            for one in drawn
+        ]
+    regions = [region for answer in answers for region in answer["result"]]
+    assert [r["value"]["brushlabels"] for r in regions] == [["dog"], ["dog"]]
+    # Label Studio puts an accepted region in the place of the one that has its name.
+    assert len({r["id"] for r in regions}) == 2
+
+
+def test_without_prompts_the_labels_are_the_classes(models: Models, stills: Path) -> None:
+    settings = command(prompts=None)
+    lazy = Models(settings, None)
+    names = [p.name for p in sorted(stills.glob("*.png"))]
+    for client in served(lazy, f"serve.files={stills}"):
+        assert client.get("/health").json()["model_version"].startswith("annotate 0")
+        assert client.post("/setup", json={"schema": BRUSH}).status_code == 200
+        asked = [r["result"] for r in ask(client, *map(local, names))]
+        again = lazy.of(["blue_square"])  # another interface
+        assert again is lazy.of(["blue_square", "blue_square"])
+        assert again.classes.names == ["blue_square"]
+    for client in served(models, f"serve.files={stills}"):
+        given = [r["result"] for r in ask(client, *map(local, names))]
+    assert any(asked) and asked == given
+
+
 def test_a_point_gives_what_is_there(backend: httpx.Client, stills: Path) -> None:
     name = next(p.name for p in sorted(stills.glob("*.png")))
     (found,) = ask(backend, local(name))
@@ -150,6 +212,10 @@ def test_pictures_come_inline_as_well(backend: httpx.Client, stills: Path) -> No
         ("data:image/png;base64,AAAA", "picture"),
         ("data:image/png;base64,***", "no base64"),
         ("", "neither a file"),
+        ("/data/local-files/?d=a%00b", "no name of a file"),
+        ("/data/local-files/?d=" + "a" * 5000, "no name of a file"),
+        ("http://[", "no name of a picture"),
+        ("/data/local-files/?d=\ud800", "no name of a picture"),
     ],
 )
 def test_one_picture_that_cannot_be_had_does_not_lose_the_others(
@@ -159,6 +225,47 @@ def test_one_picture_that_cannot_be_had_does_not_lose_the_others(
     broken, whole = ask(backend, {"data": {"image": said}}, local(name))
     assert broken["result"] == [] and why in broken["error"]
     assert whole["result"] and "error" not in whole
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ({"x": "a", "y": 1}, "a shape without x and y in percent"),
+        ({"x": float("nan"), "y": 1, "width": 2, "height": 2}, "a shape whose place is no number"),
+        ({"x": 1e308, "y": 1e308, "width": 1e308, "height": 1e308}, None),
+        ({"x": 200, "y": 200, "width": 5, "height": 5}, None),
+        ({"x": 9, "y": 9, "width": 20, "height": 20, "rectanglelabels": [["q"]]}, None),
+        ({"x": 9, "y": 9, "width": 20, "height": 20, "rectanglelabels": {"a": 1}}, None),
+        ({"x": 9, "y": 9, "width": 20, "height": 20, "rectanglelabels": 7}, None),
+        (None, None),
+    ],
+)
+def test_odd_shapes_are_sentences_or_nothing(
+    backend: httpx.Client, stills: Path, value: Any, why: str | None
+) -> None:
+    drawn = {"type": "rectanglelabels", "value": value}
+    context = {"params": {"context": {"result": [drawn]}}}
+    name = sorted(stills.glob("*.png"))[0].name
+    (result,) = ask(backend, local(name), **context)
+    assert why in result["error"] if why else "error" not in result
+
+
+def test_a_fault_is_printed_and_loses_one_task(
+    models: Models, stills: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(name: str) -> Any:
+        if name == "bad":
+            raise KeyError("nobody foresaw it")
+        return read_image(stills / name)
+
+    name = sorted(stills.glob("*.png"))[0].name
+    tasks = [{"data": {"image": said}} for said in ("bad", name)]
+    bad, good = LabelStudio(models, read).predict({"tasks": tasks, "label_config": BRUSH})[
+        "results"
+    ]
+    assert bad["result"] == [] and bad["error"].startswith("a fault of annotate")
+    assert good["result"]
+    assert "KeyError: 'nobody foresaw it'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", [None, 3, {}, {"data": {}}, {"data": {"image": 7}}])
@@ -177,6 +284,8 @@ def test_a_task_without_a_picture_is_a_sentence(backend: httpx.Client, task: Any
         (b'{"tasks": [], "label_config": "<View"}', 400, "label_config: not an xml"),
         (b'{"tasks": [], "label_config": "<View/>"}', 400, "no RectangleLabels"),
         (b'{"tasks": [], "label_config": "<!DOCTYPE a []><View/>"}', 400, "declares entities"),
+        (b'{"tasks": [], "label_config": "<View\\u0000/>"}', 400, "label_config: not an xml"),
+        (b'{"tasks": [], "label_config": "\\ud800"}', 400, "label_config: not an xml"),
     ],
 )
 def test_what_cannot_be_understood_is_a_sentence(
@@ -202,8 +311,27 @@ def test_other_paths_and_large_requests_are_refused(backend: httpx.Client) -> No
     assert " 413 " in said.splitlines()[0] and "at most serve.max_mb=64" in said
 
 
-def test_a_password_is_asked_for(annotating: Annotating) -> None:
-    for client in served(annotating, "serve.password=secret"):
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"POST /predict HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", "411"),
+        (b"POST /predict HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", "411"),
+        (b"PUT /predict HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "501"),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", "414"),
+    ],
+)
+def test_what_is_no_request_is_refused_in_json(
+    backend: httpx.Client, sent: bytes, status: str
+) -> None:
+    with socket.create_connection((backend.base_url.host, backend.base_url.port or 0)) as line:
+        line.sendall(sent)
+        head, _, body = b"".join(iter(lambda: line.recv(4096), b"")).partition(b"\r\n\r\n")
+    assert f" {status} ".encode() in head.splitlines()[0] and b"Connection: close" in head
+    assert "error" in json.loads(body)
+
+
+def test_a_password_is_asked_for(models: Models) -> None:
+    for client in served(models, "serve.password=secret"):
         assert client.get("/health").status_code == 401
         assert client.post("/predict", content=b"{}").status_code == 401
         assert client.get("/health", auth=("annotate", "wrong")).status_code == 401
@@ -211,7 +339,7 @@ def test_a_password_is_asked_for(annotating: Annotating) -> None:
 
 
 def test_uploads_are_fetched_with_the_token_and_from_nowhere_else(
-    annotating: Annotating, stills: Path
+    models: Models, stills: Path
 ) -> None:
     """A server that stands for Label Studio's own."""
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -238,7 +366,7 @@ def test_uploads_are_fetched_with_the_token_and_from_nowhere_else(
     threading.Thread(target=uploads.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{uploads.server_address[1]}"
     keys = (f"serve.label_studio='{url}'", "serve.token=abc")
-    for client in served(annotating, *keys):
+    for client in served(models, *keys):
         found, away = ask(
             client,
             {"data": {"image": "/data/upload/1/a.png"}},
@@ -255,7 +383,7 @@ def test_uploads_are_fetched_with_the_token_and_from_nowhere_else(
     [
         ([], "expected `annotate serve label_studio prompts=...`"),
         (["cvat"], "serve cvat: expected `annotate serve label_studio"),
-        (["label_studio", "models=tiny"], "prompts"),
+        (["label_studio", "models=tiny", "prompts=none.txt"], "none.txt"),
         (
             ["label_studio", "models=tiny", f"prompts={PROMPTS}", "serve.host=0.0.0.0"],
             "serve.host=0.0.0.0: others reach it there; set a password",

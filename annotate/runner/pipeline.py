@@ -78,6 +78,11 @@ class Pipeline:
     def grounder(self) -> Grounder:
         return self._detector.grounder
 
+    @property
+    def boxes_only(self) -> bool:
+        """Whether masks are the boxes themselves: see Segmenter."""
+        return self._video.boxes_only
+
     def stills(self, frames: Sequence[Frame]) -> list[FrameRecord]:
         """Records of a batch of stills, in their order.
 

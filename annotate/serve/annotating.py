@@ -40,6 +40,11 @@ class Annotating:
         self.version = " ".join(["annotate", program(), *filter(None, models)])
         self._one_at_a_time = one_at_a_time or threading.Lock()
 
+    @property
+    def boxes_only(self) -> bool:
+        """Whether masks are the boxes themselves."""
+        return self._pipeline.boxes_only
+
     def image(self, pixels: Image, threshold: float | None = None) -> list[Instance]:
         """Of an RGB picture (h, w, 3) uint8. Raises MemoryError, MediaError.
 

@@ -4,8 +4,9 @@
         -p models=str:balanced -p prompts=str:classes.txt --allow-unmatched-labels
 
 As cvat-sdk's protocol of detection functions has it: `create` makes one, its `spec` lists the
-labels, `detect` gives the masks of a picture, as polygons where a task asks for those. Frames are
-looked at one by one; for tracks, annotate the video and upload the export `cvat`.
+labels, `detect` gives the masks of a picture, as polygons where a task asks for those, or
+rectangles with `segment=none`. Frames are looked at one by one; for tracks, annotate the video and
+upload the export `cvat`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,9 @@ class CvatFunction:
     def _shapes(
         self, instance: Instance, *, as_polygons: bool
     ) -> Iterator[models.LabeledShapeRequest]:
+        if self._annotating.boxes_only:
+            yield self._cvat.rectangle(instance.class_id, list(instance.box_xyxy))
+            return
         if as_polygons:
             for polygon in coco_polygons(instance.mask, TOLERANCE_PX):
                 points = [float(v) for v in polygon]

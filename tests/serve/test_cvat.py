@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import cvat_sdk.auto_annotation as cvataa
+import cvat_sdk.models as cvat_models
 import numpy as np
 import pytest
 from PIL import Image as PilImage
@@ -53,6 +55,39 @@ def test_shapes_are_what_the_command_line_finds(function: cvat.CvatFunction, sti
             assert (whole == instance.mask.decode()).all()
         total += len(shapes)
     assert total > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "polygons"),
+    [("mask", {}, False), ("polygon", {}, True), ("rectangle", {"segment": "none"}, False)],
+)
+def test_cvat_takes_what_it_gives(
+    stills: Path, kind: str, keys: dict[str, str], polygons: bool
+) -> None:
+    """As its driver checks labels and shapes before they are sent to a task."""
+    from cvat_sdk.auto_annotation import driver
+
+    function = cvat.create(models="tiny", prompts=PROMPTS, **keys)
+    labels = [
+        cvat_models.Label._from_openapi_data(
+            id=10 + n, name=spec.name, type=kind, attributes=[], sublabels=[]
+        )
+        for n, spec in enumerate(function.spec.labels)
+    ]
+    mapper = driver._AnnotationMapper(
+        logging.getLogger(),
+        function.spec.labels,
+        labels,
+        allow_unmatched_labels=False,
+        conv_mask_to_poly=polygons,
+    )
+    taken = []
+    for path in sorted(stills.glob("*.png")):
+        shapes = list(function.detect(Context(polygons=polygons), PilImage.open(path)))
+        mapper.validate_and_remap(shapes, 7)
+        taken += shapes
+    assert taken and {(s.type.value, s.frame) for s in taken} == {(kind, 7)}
+    assert {s.label_id for s in taken} <= {10, 11, 12}
 
 
 def test_it_gives_polygons_and_heeds_a_threshold(function: cvat.CvatFunction, stills: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from annotate import Annotator
 from annotate.data import brush
 from annotate.decode.image import read_image
+from annotate.discover.class_list import load_prompts
 from annotate.serve import __main__
 from annotate.serve.annotating import Models
 from annotate.serve.label_studio import LabelStudio
@@ -144,6 +145,21 @@ def test_a_point_with_a_label_gets_the_mask_of_its_object(
             seen = brush.opaque(one["value"]["rle"], size)
             ious.append((mask & seen).sum() / (mask | seen).sum())
     assert len(ious) >= 3 and np.median(ious) > 0.8
+
+
+def test_a_segmenter_of_boxes_gives_what_was_found_at_a_point(stills: Path) -> None:
+    value = {"x": 50, "y": 50, "keypointlabels": ["blue_square"]}
+    context = {"context": {"result": [{"type": "keypointlabels", "value": value}]}}
+    names = [p.name for p in sorted(stills.glob("*.png"))]
+    settings = command("segment=none")
+    boxes = Models(settings, load_prompts(settings.prompts))
+    for client in served(boxes, f"serve.files={stills}"):
+        found = ask(client, *map(local, names))
+        there = ask(client, *map(local, names), params=context)
+    for all_of, some in zip(found, there, strict=True):
+        rles = [region["value"]["rle"] for region in all_of["result"]]
+        assert all(region["value"]["rle"] in rles for region in some["result"])
+    assert sum(len(r["result"]) for r in there) < sum(len(r["result"]) for r in found)
 
 
 def test_a_drawn_box_keeps_the_label_that_it_was_given(models: Models, stills: Path) -> None:

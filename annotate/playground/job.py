@@ -84,12 +84,13 @@ class Job:
         try:
             for line in _as_they_come(self._process):
                 said.append(line)
-                yield line
+                if not self._cancelled:  # how it ends then is nobody's business
+                    yield line
             code = self._process.wait()
         finally:
             self.cancel()
         if self._cancelled:
-            raise JobError("stopped")
+            raise JobError("Stopped.")
         if code not in (0, 3):
             raise JobError(_why(said))
 

@@ -133,7 +133,7 @@ class Page:
                 clip = gr.Video(label="Annotated clip", visible=False, interactive=False)
                 files = gr.Files(label="Downloads", elem_id=f"{kind}-files")
         shown = [picture, line, table, status]
-        run = begin.click(
+        begin.click(
             partial(self._annotate, video=video),
             [upload, prompts, models, told, floor, threshold, visit],
             [visit, status, command, picture, line, table, frame],
@@ -141,7 +141,7 @@ class Page:
             concurrency_limit=1,
             show_progress="hidden",
         )
-        cancel.click(_stop, [visit], [status], cancels=[run], queue=False)
+        cancel.click(_stop, [visit], None, queue=False)  # the job itself says that it has stopped
         for slider in (threshold, frame):
             slider.change(_show, [visit, threshold, frame], shown, show_progress="hidden")
         picture.select(_reject, [visit, threshold, frame], shown, show_progress="hidden")
@@ -246,10 +246,9 @@ def _fetch(visit: Visit | None, threshold: float) -> Iterator[tuple[Any, ...]]:
     yield clip, files, _escaped(results.said(threshold))
 
 
-def _stop(visit: Visit | None) -> str:
+def _stop(visit: Visit | None) -> None:
     if visit is not None and visit.job is not None:
         visit.job.cancel()
-    return "**Stopped.**"
 
 
 def _forget(visit: Visit | None) -> None:

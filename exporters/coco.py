@@ -71,11 +71,8 @@ masks = [coco.annToMask(a) for a in coco.loadAnns(coco.getAnnIds(coco.getImgIds(
         with documents(folder / "annotations", pictures.sets, "instances_{}.json", head) as written:
             for images, picture in enumerate(pictures, start=1):
                 document = written[picture.split]
-                image = image_entry(picture, images)
-                if picture.record.media == "video":
-                    image["video_id"] = videos.enter(picture.record, document)
-                    image["frame_index"] = picture.record.frame_index
-                document.images.add(image)
+                place_in_video = videos.place(picture, document)
+                document.images.add(image_entry(picture, images) | place_in_video)
                 for instance in picture.instances:
                     annotations += 1
                     document.annotations.add(self._annotation(instance, annotations, images))

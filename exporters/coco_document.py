@@ -122,6 +122,13 @@ class Videos:
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
 
+    def place(self, picture: Picture, written: Document) -> Entry:
+        """Where an image is in its video; nothing of a still."""
+        if picture.record.media != "video":
+            return {}
+        video = self.enter(picture.record, written)
+        return {"video_id": video, "frame_index": picture.record.frame_index}
+
     def enter(self, record: FrameRecord, written: Document) -> int:
         """The id of a frame's video."""
         if record.item not in self._ids:

@@ -52,11 +52,8 @@ panoptic = json.load(open("annotations/panoptic_default.json"))  # or panoptic_t
         with documents(folder / "annotations", pictures.sets, "panoptic_{}.json", head) as written:
             for n, picture in enumerate(pictures, start=1):
                 document = written[picture.split]
-                image = image_entry(picture, n)
-                if picture.record.media == "video":
-                    image["video_id"] = videos.enter(picture.record, document)
-                    image["frame_index"] = picture.record.frame_index
-                document.images.add(image)
+                place_in_video = videos.place(picture, document)
+                document.images.add(image_entry(picture, n) | place_in_video)
                 name = PurePosixPath(picture.name).with_suffix(".png")
                 target = folder / "annotations" / f"panoptic_{picture.split or 'default'}" / name
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ class YoloLabels(Exporter):
     def write(self, pictures: Pictures, folder: Path) -> Mapping[str, int]:
         """Write labels and `data.yaml`; memory does not grow with the run.
 
-        There is no place in them for the tracks of videos.
+        There is no place in them for scores and the tracks of videos.
         """
         for split in pictures.sets:
             (pictures.images_dir / split).mkdir(parents=True)
@@ -55,16 +55,15 @@ class YoloLabels(Exporter):
         not_held: Counter[str] = Counter()
         for picture in pictures:
             label = folder / "labels" / PurePosixPath(picture.name).with_suffix(".txt")
-            label.parent.mkdir(parents=True, exist_ok=True)
             with label.open("w", encoding="ascii", newline="\n") as file:
                 file.writelines(self._line(i, not_held) for i in picture.instances)
-            if tracked := sum(i.track_id > 0 for i in picture.instances):
-                not_held["track id"] += tracked
+            not_held["score"] += len(picture.instances)
+            not_held["track id"] += sum(i.track_id > 0 for i in picture.instances)
         counts = {s: pictures.tally.images[s if pictures.splits else ""] for s in pictures.sets}
         data = _data_yaml(self.name, pictures.classes.names, counts, asked=bool(pictures.splits))
         text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
         (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
-        return not_held
+        return +not_held
 
     def _line(self, instance: Instance, not_held: Counter[str]) -> str:
         shares = self.numbers(instance, not_held).ravel()

@@ -23,17 +23,18 @@ from annotate.decode.image import read_image
 def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
+read_image(Path(sys.argv[2]))  # what is imported, and compiled, for the first is not the picture's
 before = peak()
 read_image(Path(sys.argv[1]), max_pixels=10**9)
 print(peak() - before)
 """
 
 
-def save(path, **options):
+def save(path, size_wh=(W, H), **options):
     """A plain picture of 15 megapixels, whose file is small."""
     mode = options.pop("mode", "RGB")
     colour = {"RGB": (200, 30, 40), "I;16": 300, "F": 0.5}[mode]
-    PilImage.new(mode, (W, H), colour).save(path, **options)
+    PilImage.new(mode, size_wh, colour).save(path, **options)
     return path
 
 
@@ -41,7 +42,7 @@ def save(path, **options):
 @pytest.mark.parametrize(
     ("name", "options", "most"),
     [
-        ("x.jpg", {}, 2.9),  # 2.803 was seen once, with Pillow 12.3
+        ("x.jpg", {}, 2.8),
         ("progressive.jpg", {"progressive": True, "subsampling": 0}, 4.8),
         ("x.png", {}, 2.8),
         ("deep.png", {"mode": "I;16"}, 2.8),
@@ -51,9 +52,12 @@ def save(path, **options):
 )
 def test_memory_follows_the_picture(tmp_path, name, options, most):
     path = save(tmp_path / name, **options)
+    plain = {key: value for key, value in options.items() if key != "tile_size"}
+    first = save(tmp_path / f"first {name}", (40, 30), **plain)
     ran = subprocess.run(
-        [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", PEAK, str(path), str(first)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     assert int(ran.stdout) / RGB_BYTES < most
 
 

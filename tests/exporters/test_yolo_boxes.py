@@ -54,7 +54,7 @@ def test_an_oriented_box_is_the_smallest_rectangle(tmp_path: Path) -> None:
     mask = cv2.fillPoly(np.zeros((H, W), np.uint8), [turned.round().astype(np.int32)], 1) > 0
     run = make_run(tmp_path, [record("a.jpg", [instance(mask, "a")])])
     summary = export_one(run, "yolo_obb")
-    assert summary.not_held == {"mask": 1}
+    assert summary.not_held == {"mask": 1, "score": 1}
     (line,) = (summary.path / "labels/train/a.txt").read_text().splitlines()
     class_id, *shares = line.split()
     corners = np.array(shares, float).reshape(4, 2) * [W, H]
@@ -75,7 +75,7 @@ def test_a_corner_outside_the_picture_is_moved_to_its_edge_and_counted(tmp_path:
         mask[n, max(0, n - 6) : n + 6] = True
     run = make_run(tmp_path, [record("a.jpg", [instance(mask, "a")])])
     summary = export_one(run, "yolo_obb")
-    assert summary.not_held == {"corner outside the picture": 1, "mask": 1}
+    assert summary.not_held == {"corner outside the picture": 1, "mask": 1, "score": 1}
     shares = np.array((summary.path / "labels/train/a.txt").read_text().split()[1:], float)
     assert shares.min() == 0 and shares.max() <= 1
 

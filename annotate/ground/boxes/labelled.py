@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from annotate.data import geometry
 from annotate.data.types import Frame, Rle
 from annotate.discover.coco_file import LONGEST_OUTLINE
 from annotate.errors import MediaError
@@ -112,12 +111,6 @@ def digest_of(place: Path | str) -> str:
             name = path.relative_to(place).as_posix()
             whole.update(f"{name}\0{digest(str(path))}\0".encode())
     return whole.hexdigest()
-
-
-def as_rle(mask: npt.NDArray[np.bool_]) -> Rle:
-    """A mask (h, w)."""
-    h, w = mask.shape
-    return Rle(geometry.encode_masks(mask[None])[0], (h, w))
 
 
 def polygon(points_xy: npt.NDArray[np.float64], size_hw: tuple[int, int]) -> Rle:

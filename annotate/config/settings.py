@@ -332,9 +332,10 @@ class PlaygroundSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaygroundCommand:
+class PlaygroundCommand(AnnotateCommand):
     """conf/playground.yaml"""
 
+    run: Any
     playground: PlaygroundSettings
 
 

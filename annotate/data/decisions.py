@@ -298,6 +298,7 @@ def _drawn(
         track_id=decision.track_id or 0,
         origin="repropagated" if decision.by == "propagation" else "reviewed",
         vouched=True,
+        class_names=tuple(classes.names),
         **_shape(mask),
     )
     return [drawn], []

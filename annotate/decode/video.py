@@ -215,6 +215,18 @@ def frames_promised(item: Item) -> int:
     return frames
 
 
+def frames_within(item: Item, most: int) -> int:
+    """How many frames a video really has, without decoding them; beyond `most`, `most` + 1.
+
+    Raises MediaError where it cannot be read.
+    """
+    if item.path.is_dir():
+        return min(len(numbered_images(item.path)), most + 1)
+    with _opened(item.path, None) as (container, stream):
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        return sum(1 for _ in islice(packets, most + 1))
+
+
 def _open_folder(item: Item, max_pixels: int | None, tell: Tell) -> Video:
     paths = numbered_images(item.path)
     if not paths:

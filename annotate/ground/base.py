@@ -1,4 +1,4 @@
-"""What a grounder is: it takes a class list once, then finds boxes with class, phrase and score.
+"""What a grounder is: it takes a class list, then finds boxes with class, phrase and score.
 
 Floor, non-maximum suppression, margins and the best-so-many are not a grounder's business: see
 `annotate.ground.select`. One more grounder is a class made from `Grounder` and a yaml that names
@@ -57,8 +57,9 @@ class Grounder(ABC):
 
     @abstractmethod
     def load(self, classes: ClassList) -> None:
-        """Make ready to find these classes; called once, before `find`.
+        """Make ready to find these classes; called before `find`.
 
+        It may be called again, for other classes: what is loaded already should stay.
         Raises WeightsError, and PromptError that names the phrase which cannot be read.
         """
 

@@ -27,6 +27,7 @@ class CheckpointGrounder(Grounder):
         self._source = CheckpointSource(model=model, revision=revision)
         self._device = device
         self._provenance: Mapping[str, Any] = {}
+        self._at_hand: tuple[Any, Any, torch.device] | None = None
 
     @property
     def source(self) -> CheckpointSource:
@@ -34,7 +35,12 @@ class CheckpointGrounder(Grounder):
         return self._source
 
     def _loaded(self) -> tuple[Any, Any, torch.device]:
-        """The model, its processor, and the device that it is on. Raises WeightsError."""
+        """The model, its processor, and the device that it is on. Raises WeightsError.
+
+        They are loaded once, however often the class list changes.
+        """
+        if self._at_hand is not None:
+            return self._at_hand
         from annotate.models.devices import choose_device
         from annotate.models.transformers_checkpoint import load_checkpoint
 
@@ -44,7 +50,8 @@ class CheckpointGrounder(Grounder):
         )
         self._provenance = asdict(provenance)
         self.parameters = sum(p.numel() for p in model.parameters())
-        return model, processor, device
+        self._at_hand = model, processor, device
+        return self._at_hand
 
     @property
     def provenance(self) -> Mapping[str, Any]:

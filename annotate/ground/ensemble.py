@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,8 +49,9 @@ class Ensemble(Grounder):
 
     def tiled(self, wrap: Callable[[Grounder], Grounder]) -> Grounder:
         """See Grounder: each member is."""
-        self._members = {name: member.tiled(wrap) for name, member in self._members.items()}
-        return self
+        tiled = copy(self)
+        tiled._members = {name: member.tiled(wrap) for name, member in self._members.items()}
+        return tiled
 
     def check(self) -> None:
         """See Grounder."""

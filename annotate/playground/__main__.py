@@ -9,6 +9,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from annotate.playground.words import Words
 from annotate.runner import interrupt
 from annotate.runner.command import DONE, run_command
 from annotate.runner.terminal import say
@@ -22,30 +23,33 @@ def main() -> None:
 def _playground(argv: list[str]) -> int:
     # What takes long to import waits until the command is known to be right.
     from annotate.config.compose import compose, typed
-    from annotate.config.settings import PlaygroundCommand
+    from annotate.config.settings import PlaygroundCommand, folders
     from annotate.errors import ConfigError
+    from annotate.record.run_folder import Run
     from annotate.serve.server import check_address
+    from annotate.store.remote import allow
 
-    # Elsewhere `models=` is composed; here it is what the page begins with.
-    asked = [f"playground.{word}" if word.startswith("models=") else word for word in argv]
-    command = typed(compose(asked, "playground"), PlaygroundCommand)
-    settings = command.playground
-    check_address(settings.host, settings.password, "playground")
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
-    try:
-        from annotate.playground.page import Page
-        from annotate.playground.site import serve
-    except ImportError as error:
-        raise ConfigError(
-            f"the page needs Gradio: pip install 'annotate[playground]' ({error})"
-        ) from error
+    words = Words.of(argv)
     root = Path(tempfile.mkdtemp(prefix="annotate-playground-"))
     try:
-        page = Page(root, models=settings.models, max_frames=settings.max_frames)
+        command = typed(compose(words.of_page(root / "demo"), "playground"), PlaygroundCommand)
+        settings = command.playground
+        check_address(settings.host, settings.password, "playground")
+        allow(command.store.protocols)
+        run = None if command.run is None else Run.open(*folders(command.run))
+        # Before gradio is imported: it says nothing to anybody, and keeps what it is given here.
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ["GRADIO_TEMP_DIR"] = str(root / "gradio")
+        try:
+            from annotate.playground.site import serve
+        except ImportError as error:
+            raise ConfigError(
+                f"the page needs Gradio: pip install 'annotate[playground]' ({error})"
+            ) from error
         say(f"open http://{settings.host}:{settings.port} in a browser; Ctrl+C ends it")
         interrupt.unwatch()
         with suppress(KeyboardInterrupt):  # which is how it ends
-            serve(page, settings, root)
+            serve(root, command, run, words)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return DONE

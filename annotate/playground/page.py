@@ -1,261 +1,353 @@
-"""The page: a tab for a picture and one for a clip, and what is seen of their results."""
+"""The page: what happens where a visitor does something on it."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotate.data.types import Image, Item
-from annotate.decode.video import frames_promised
+from annotate.config.settings import PlaygroundCommand
+from annotate.data.types import Item, Media
 from annotate.errors import AnnotateError, MediaError
-from annotate.playground.exporting import export
-from annotate.playground.job import Asked, Job
-from annotate.playground.results import Results
+from annotate.playground.asked import Asked, Limits
+from annotate.playground.corrections import Handover
+from annotate.playground.engine import Engine
+from annotate.playground.layout import Click, Tab, escaped, paragraphs, refusal, tab_of
+from annotate.playground.offered import Offered
+from annotate.playground.visit import NOTHING_ASKED, Visit
+from annotate.record.run_folder import Run
 from annotate.runner.terminal import complain
 
-PRESETS = ("tiny", "fast", "balanced", "best")
-EXAMPLE = "red circle\nblue square\ngreen triangle"
-TRY = "Try words on a picture or a clip before the long run. Nothing leaves this machine."
-WORDS = (
-    "A class a line; `name: phrase one, phrase two` for synonyms. The preset `tiny` knows coloured "
-    "shapes alone."
+TITLE = (
+    "# annotate\nTry words on a picture or a clip before the long run. Nothing leaves this machine."
 )
-PICTURE_COLUMNS = ["number", "class", "phrase", "score", "area, px"]
-CLIP_COLUMNS = ["track", "class", "score", "frames", "first frame"]
-BUTTONS: Any = ["download", "fullscreen"]  # none that shares it with others
+CLIP = "Annotated clip"
+STALE_CLIP = f"{CLIP}, before the last change (Make downloads draws it anew)"
+EXAMPLE = "red circle\nblue square\ngreen triangle"
 KEPT_S = 3600  # after which what a visitor made is removed
+CLEARED_S = 600  # between two looks for that
+# What the models do: one at a time, others wait, and are told their place.
+JOB: dict[str, Any] = {"concurrency_id": "job", "concurrency_limit": 1}
+HIDDEN: dict[str, Any] = {"show_progress": "hidden"}
+
+Shown = dict[Any, Any]  # parts of the page, and what they show from now on
 
 
-@dataclass(slots=True)
-class Visit:
-    """What one visitor has: a folder of their own, and the results in it."""
+class Place(NamedTuple):
+    """A click that the models have to see to."""
 
-    folder: Path
-    results: Results | None = None
-    job: Job | None = None
-
-    def close(self) -> None:
-        """End what is at work, and remove everything."""
-        if self.job is not None:
-            self.job.cancel()
-        shutil.rmtree(self.folder, ignore_errors=True)
+    at: int  # the record
+    xy: tuple[float, float]  # px of its frame
+    click: Click
+    class_name: str
 
 
+@dataclass(frozen=True, slots=True)
 class Page:
-    """The page, with where it keeps things for a while."""
+    """The page, and what its visitors share."""
 
-    def __init__(self, root: Path, *, models: str, max_frames: int) -> None:
-        self._root, self._models, self._max_frames = root, models, max_frames
+    root: Path  # folder of what they make
+    command: PlaygroundCommand
+    keys: tuple[str, ...]  # further ones of the command line, for every job
+    prompts: str  # class list that it begins with; "": the example
+    offered: Future[Offered]  # which may take a while
+    run: Run | None  # that corrections can be saved to
+    shown: str  # what a whole dataset is called in commands
+    engine: Engine
 
     def blocks(self) -> gr.Blocks:
         """The page itself."""
-        with gr.Blocks(title="annotate", analytics_enabled=False) as page:
-            gr.Markdown(f"# annotate\n{TRY}")
-            with gr.Tab("Picture"):
-                self._tab(video=False)
-            with gr.Tab("Clip"):
-                self._tab(video=True)
+        with gr.Blocks(
+            title="annotate", analytics_enabled=False, delete_cache=(CLEARED_S, KEPT_S)
+        ) as page:
+            gr.Markdown(TITLE)
+            for media in ("image", "video"):
+                tab = tab_of(
+                    media,
+                    prompts=self.prompts or EXAMPLE,
+                    models=self.command.playground.models,
+                    told=self.command.track.prompt,
+                    threshold=self.command.threshold,
+                    floor=self.command.ground.floor,
+                    saves=self.run.shown() if self.run is not None else "",
+                )
+                handlers = _Handlers(self, media, tab)
+                handlers.wire()
+                page.load(handlers.offer, None, [tab.pick])
         made: gr.Blocks = page
         return made
 
-    def _tab(self, *, video: bool) -> None:
-        visit = gr.State(None, time_to_live=KEPT_S, delete_callback=_forget)
-        with gr.Row():
-            with gr.Column(scale=1):
-                upload = (
-                    gr.Video(label="Clip", sources=["upload"], elem_id="clip-upload")
-                    if video
-                    else gr.Image(
-                        label="Picture", type="filepath", sources=["upload"], image_mode=None,
-                        buttons=["fullscreen"], elem_id="picture-upload",
-                    )
-                )  # fmt: skip
-                kind = "clip" if video else "picture"
-                prompts = gr.Textbox(
-                    EXAMPLE, label="Classes", lines=4, info=WORDS, elem_id=f"{kind}-classes"
-                )
-                models = gr.Dropdown(list(PRESETS), value=self._models, label="Models")
-                told = gr.Radio(
-                    ["mask", "box", "point"],
-                    value="mask",
-                    label="How SAM 2 is told of a new object",
-                    visible=video,
-                )
-                floor = gr.Slider(
-                    0.05, 0.5, 0.1, step=0.01, label="Keep candidates from score (ground.floor)"
-                )
-                with gr.Row():
-                    begin = gr.Button("Annotate", variant="primary", elem_id=f"{kind}-run")
-                    cancel = gr.Button("Stop", elem_id=f"{kind}-stop")
-                command = gr.Textbox(
-                    label="The same over a whole dataset",
-                    interactive=False,
-                    elem_id=f"{kind}-command",
-                )
-            with gr.Column(scale=2):
-                status = gr.Markdown("", elem_id=f"{kind}-status")
-                picture = gr.Image(
-                    label="Result (a click on an object rejects it)",
-                    interactive=False,
-                    format="png",
-                    buttons=BUTTONS,
-                    elem_id=f"{kind}-result",
-                )
-                threshold = gr.Slider(
-                    0.0, 1.0, 0.3, step=0.01, label="Threshold", elem_id=f"{kind}-threshold"
-                )
-                frame = gr.Slider(
-                    0, 1, 0, step=1, label="Frame", visible=False, elem_id=f"{kind}-frame"
-                )
-                line = gr.Image(
-                    label="Tracks over time",
-                    interactive=False,
-                    visible=False,
-                    buttons=BUTTONS,
-                    elem_id=f"{kind}-line",
-                )
-                table = gr.Dataframe(
-                    headers=CLIP_COLUMNS if video else PICTURE_COLUMNS,
-                    interactive=False,
-                    label="Tracks" if video else "Instances",
-                    elem_id=f"{kind}-table",
-                )
-                with gr.Row():
-                    undo = gr.Button("Take the last rejection back", elem_id=f"{kind}-undo")
-                    fetch = gr.Button("Make downloads", elem_id=f"{kind}-fetch")
-                clip = gr.Video(label="Annotated clip", visible=False, interactive=False)
-                files = gr.Files(label="Downloads", elem_id=f"{kind}-files")
-        shown = [picture, line, table, status]
-        begin.click(
-            partial(self._annotate, video=video),
-            [upload, prompts, models, told, floor, threshold, visit],
-            [visit, status, command, picture, line, table, frame],
-            concurrency_id="job",
-            concurrency_limit=1,
-            show_progress="hidden",
-        )
-        cancel.click(_stop, [visit], None, queue=False)  # the job itself says that it has stopped
-        for slider in (threshold, frame):
-            slider.change(_show, [visit, threshold, frame], shown, show_progress="hidden")
-        picture.select(_reject, [visit, threshold, frame], shown, show_progress="hidden")
-        undo.click(_undo, [visit, threshold, frame], shown, show_progress="hidden")
-        fetch.click(_fetch, [visit, threshold], [clip, files, status])
+    def visit(self) -> Visit:
+        """Of a new visitor."""
+        own = self.command.playground
+        limits = Limits(own.max_mb, own.max_frames, self.command.dataset.max_pixels)
+        handover = Handover(self.run) if self.run is not None else None
+        return Visit(Path(tempfile.mkdtemp(dir=self.root)), self.engine, limits, handover=handover)
 
-    def _annotate(
+
+class _Handlers:
+    """What happens on one tab. Whatever cannot be done is a sentence in its status line."""
+
+    def __init__(self, page: Page, media: Media, tab: Tab) -> None:
+        self._page, self._media, self._tab = page, media, tab
+
+    def wire(self) -> None:
+        """Tie the parts of the tab to what they do."""
+        tab = self._tab
+        visit = gr.State(None, time_to_live=KEPT_S, delete_callback=_forget)
+        place: gr.State = gr.State(None)
+        self._visit, self._place = visit, place
+        results = [visit, tab.picture, tab.line, tab.table, tab.status, tab.clip]
+        now = [visit, tab.threshold, tab.frame]
+        waiting: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": [tab.status]}
+        tab.upload.upload(
+            self.uploaded, [tab.upload, visit], [visit, tab.pick, tab.picture, tab.status]
+        )
+        tab.pick.input(
+            self.picked, [tab.pick, tab.prompts, visit],
+            [visit, tab.upload, tab.prompts, tab.picture, tab.status],
+        )  # fmt: skip
+        job = tab.begin.click(
+            self.annotate,
+            [tab.upload, tab.pick, tab.prompts, tab.models, tab.told, tab.floor, *now],
+            [*results, tab.command, tab.frame, tab.new_class, tab.files],
+            **JOB, **waiting,
+        )  # fmt: skip
+        for slider in (tab.threshold, tab.frame):
+            slider.change(self.show, now, results, **HIDDEN)
+        clicked = tab.picture.select(
+            self.clicked, [*now, tab.click, tab.new_class, tab.prompts],
+            [place, tab.prompts, *results], **HIDDEN,
+        )  # fmt: skip
+        placed = clicked.then(self.place, [place, *now], [place, *results], **JOB, **HIDDEN)
+        tab.undo.click(self.undo, now, results, **HIDDEN)
+        tab.save.click(self.save, [visit], [tab.status], **HIDDEN)
+        fetched = tab.fetch.click(
+            self.fetch, [tab.prompts, *now], [tab.clip, tab.files, tab.status], **JOB, **waiting
+        )
+        # What is at work ends, and what waits for its turn gives it up.
+        tab.cancel.click(
+            self.stop, [visit], [tab.status], cancels=[job, placed, fetched], queue=False
+        )
+
+    def offer(self) -> Any:
+        """What there is to choose, once it is known."""
+        try:
+            offered = self._page.offered.result()
+        except AnnotateError as error:
+            complain(f"playground: {error}")
+            return gr.Dropdown(label=str(error), visible=True)
+        names = offered.names(self._media)
+        return gr.Dropdown(
+            choices=names, label=f"or take one of {offered.what}", visible=bool(names)
+        )
+
+    def uploaded(self, upload: str | None, visit: Visit | None) -> Shown:
+        """See what was uploaded."""
+        return {self._tab.pick: None, **self._looked(upload, None, visit)}
+
+    def picked(self, pick: str | None, prompts: str, visit: Visit | None) -> Shown:
+        """See what was chosen; the class list that goes with it stands in for the example."""
+        shown = {self._tab.upload: None, **self._looked(None, pick, visit)}
+        own = self._page.offered.result().prompts if pick else ""
+        if own and prompts.strip() == EXAMPLE:
+            shown[self._tab.prompts] = own
+        return shown
+
+    def _looked(self, upload: str | None, pick: str | None, visit: Visit | None) -> Shown:
+        visit = visit or self._page.visit()
+        visit.forget()
+        shown: Shown = {self._visit: visit, self._tab.picture: None, self._tab.status: ""}
+        try:
+            shown[self._tab.picture] = visit.look(self._item(upload, pick))
+        except AnnotateError as error:
+            shown[self._tab.status] = self._refused(error)
+        return shown
+
+    def _item(self, upload: str | None, pick: str | None) -> Item:
+        """Raises AnnotateError where nothing is chosen."""
+        if upload is not None:
+            path = Path(upload)
+            name = path.name.lstrip(".") or "upload"  # a hidden file is no item of a dataset
+            return Item(name, path, self._media, depth=self._page.command.decode.depth)
+        if pick:
+            return self._page.offered.result().find(pick, self._media)
+        raise MediaError(f"Choose a {'clip' if self._media == 'video' else 'picture'} first.")
+
+    def annotate(
         self,
         upload: str | None,
+        pick: str | None,
         prompts: str,
         models: str,
         told: str,
         floor: float,
-        threshold: float,
         visit: Visit | None,
-        *,
-        video: bool,
-    ) -> Iterator[tuple[Any, ...]]:
-        """What comes of a click: how far it is, then the results; a sentence where it cannot be."""
-        nothing = [gr.skip()] * 5
-        if visit is None:
-            visit = Visit(Path(tempfile.mkdtemp(dir=self._root)))
-        visit.results = None
+        threshold: float,
+        frame: float,
+    ) -> Iterator[Shown]:
+        """How far it is, then the results; of a clip also the annotated one."""
+        tab, visit = self._tab, visit or self._page.visit()
+        yield {self._visit: visit, tab.status: "Beginning ...", tab.files: gr.Files(visible=False)}
+        own = [f"ground.floor={floor:g}", f"threshold={threshold:g}"]
+        if self._media == "video":
+            own.append(f"track.prompt={told}")
         try:
-            if upload is None:
-                raise MediaError(f"Choose a {'clip' if video else 'picture'} first.")
-            keys = [f"ground.floor={floor:g}", *([f"track.prompt={told}"] if video else [])]
-            asked = Asked(Path(upload), prompts, models, threshold, tuple(keys))
-            if video:
-                self._check_length(asked.upload)
-            job = visit.job = Job(asked, visit.folder)
-            yield visit, "Loading the models ...", asked.shown, *nothing[1:]
-            for line in job.lines():
-                yield visit, _escaped(line), asked.shown, *nothing[1:]
-            visit.results = Results.read(job.run)
+            asked = Asked(
+                self._item(upload, pick), prompts, models, (*self._page.keys, *own),
+                self._page.shown,
+            )  # fmt: skip
+            yield {tab.command: asked.shown(visit.folder)}
+            for line in visit.annotate(asked):
+                yield {tab.status: escaped(line)}
+            assert visit.results is not None
+            names = list(visit.results.run.classes.names)
+            last = len(visit.results.records) - 1
+            yield {
+                **self.show(visit, threshold, 0),
+                tab.frame: gr.Slider(maximum=max(1, last), value=0, visible=visit.results.is_video),
+                tab.new_class: gr.Dropdown(choices=names, value=names[0]),
+                tab.clip: gr.Video(visible=False),
+            }
+            if visit.results.is_video:
+                yield from self._drawn(visit, threshold)
         except AnnotateError as error:
-            complain(f"playground: {error}")
-            yield visit, f"**{_escaped(str(error))}**", gr.skip(), None, None, [], gr.skip()
-            return
-        results = visit.results
-        picture, line_image, rows, said = _show(visit, threshold, 0)
-        last = len(results.records) - 1
-        slider = gr.Slider(maximum=max(1, last), value=0, visible=results.is_video)
-        yield visit, said, asked.shown, picture, line_image, rows, slider
+            gone: Shown = {tab.picture: None, tab.line: gr.Image(visible=False), tab.table: []}
+            yield {**(gone if visit.results is None else {}), tab.status: self._refused(error)}
 
-    def _check_length(self, clip: Path) -> None:
-        frames = frames_promised(Item(clip.name, clip, "video"))
-        if frames > self._max_frames:
-            raise MediaError(
-                f"This clip has {frames:,} frames, the page takes {self._max_frames:,} "
-                "(playground.max_frames). For longer ones use `annotate dataset=...`."
-            )
+    def _drawn(self, visit: Visit, threshold: float) -> Iterator[Shown]:
+        """The annotated clip, to be played."""
+        drawing = visit.draw(threshold)
+        while True:
+            try:
+                yield {self._tab.status: escaped(next(drawing))}
+            except StopIteration as end:
+                clip = gr.Video(value=str(end.value), label=CLIP, visible=True)
+                yield {self._tab.clip: clip, self._tab.status: self._said(visit, threshold)}
+                return
 
+    def show(self, visit: Visit | None, threshold: float, frame: float) -> Shown:
+        """The stored results at a threshold: no model is asked."""
+        if visit is None or visit.results is None:
+            return {self._visit: visit}
+        results, tab = visit.results, self._tab
+        line = results.timeline(threshold) if results.is_video else None
+        return {
+            self._visit: visit,
+            tab.picture: results.drawn(results.at(frame), threshold),
+            tab.line: gr.Image(value=line, visible=results.is_video),
+            tab.table: results.table(threshold),
+            tab.status: self._said(visit, threshold),
+            tab.clip: gr.Video(label=CLIP if visit.is_drawn(threshold) else STALE_CLIP),
+        }
 
-def _show(visit: Visit | None, threshold: float, frame: float) -> tuple[Any, ...]:
-    """The stored results at a threshold: picture, time-line, table, and how much there is."""
-    if visit is None or visit.results is None:
-        return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-    results = visit.results
-    at = min(int(frame), len(results.records) - 1)
-    line: Image | None = results.timeline(threshold) if results.is_video else None
-    return (
-        results.drawn(at, threshold),
-        gr.Image(value=line, visible=results.is_video),
-        results.table(threshold),
-        _escaped(results.said(threshold)),
-    )
+    def _said(self, visit: Visit, threshold: float) -> str:
+        assert visit.results is not None
+        return paragraphs([visit.results.said(threshold), *visit.remarks])
 
-
-def _reject(
-    visit: Visit | None, threshold: float, frame: float, event: gr.SelectData
-) -> tuple[Any, ...]:
-    """A click on an object of the result rejects it."""
-    if visit is not None and visit.results is not None:
+    def clicked(
+        self,
+        visit: Visit | None,
+        threshold: float,
+        frame: float,
+        click: str,
+        class_name: str,
+        prompts: str,
+        event: gr.SelectData,
+    ) -> Shown:
+        """What a click comes to; what the models have to see to is only noted here."""
+        nothing: Shown = {self._place: None}
+        if visit is None or visit.results is None:
+            return nothing
         x, y = event.index
-        at = min(int(frame), len(visit.results.records) - 1)
-        visit.results = visit.results.reject(at, threshold, (float(x), float(y)))
-    return _show(visit, threshold, frame)
+        at = visit.results.at(frame)
+        xy = visit.results.frame_xy(at, (float(x), float(y)))
+        try:
+            if click == Click.EXAMPLE:
+                text = visit.exemplify(prompts, at, threshold, xy)
+                said = "It is an example now: Annotate looks for what is like it."
+                return nothing | {self._tab.prompts: text, self._tab.status: said}
+            if click == Click.CORRECT and visit.reject(at, threshold, xy):
+                return nothing | self.show(visit, threshold, frame)
+        except AnnotateError as error:
+            return nothing | {self._tab.status: self._refused(error)}
+        place = Place(at, xy, Click(click), class_name)
+        return {self._place: place, self._tab.status: "Asking SAM 2 ..."}
 
+    def place(
+        self, place: Place | None, visit: Visit | None, threshold: float, frame: float
+    ) -> Iterator[Shown]:
+        """Have SAM 2 see what lies where a click was."""
+        if place is None or visit is None:
+            yield {self._place: None}
+            return
+        try:
+            if place.click == Click.CORRECT:
+                lines = visit.add(place.at, place.xy, place.class_name)
+            else:
+                lines = visit.refine(place.at, place.xy, on=place.click == Click.MORE)
+            for line in lines:
+                yield {self._tab.status: escaped(line)}
+            yield {self._place: None, **self.show(visit, threshold, frame)}
+        except AnnotateError as error:
+            yield {self._place: None, self._tab.status: self._refused(error)}
 
-def _undo(visit: Visit | None, threshold: float, frame: float) -> tuple[Any, ...]:
-    if visit is not None and visit.results is not None:
-        visit.results = visit.results.undo()
-    return _show(visit, threshold, frame)
+    def undo(self, visit: Visit | None, threshold: float, frame: float) -> Shown:
+        """Take back what was decided last."""
+        try:
+            (visit or self._page.visit()).undo()
+        except AnnotateError as error:
+            return {self._tab.status: self._refused(error)}
+        return self.show(visit, threshold, frame)
 
+    def fetch(
+        self, prompts: str, visit: Visit | None, threshold: float, frame: float
+    ) -> Iterator[Shown]:
+        """Make everything that can be downloaded."""
+        tab = self._tab
+        try:
+            if visit is None:
+                raise MediaError(NOTHING_ASKED)
+            making = visit.fetch(prompts, threshold)
+            while True:
+                try:
+                    yield {tab.status: escaped(next(making))}
+                except StopIteration as end:
+                    files = gr.Files(value=[str(path) for path in end.value], visible=True)
+                    shown: Shown = {tab.files: files, tab.status: self._said(visit, threshold)}
+                    if self._media == "video":
+                        shown[tab.clip] = gr.Video(
+                            value=str(end.value[0]), label=CLIP, visible=True
+                        )
+                    yield shown
+                    return
+        except AnnotateError as error:
+            yield {tab.status: self._refused(error)}
 
-def _fetch(visit: Visit | None, threshold: float) -> Iterator[tuple[Any, ...]]:
-    if visit is None or visit.results is None:
-        yield gr.skip(), gr.skip(), "**Annotate something first.**"
-        return
-    results = visit.results
-    yield gr.skip(), gr.skip(), "Drawing and exporting ..."
-    try:
-        drawn = results.render(threshold)
-        zips = export(results.run.path, threshold)
-    except AnnotateError as error:
-        yield gr.skip(), gr.skip(), f"**{_escaped(str(error))}**"
-        return
-    clip = gr.Video(value=str(drawn), visible=results.is_video)
-    decided = sorted(results.run.reviews_dir.glob("*.parquet"))
-    files = [str(path) for path in (drawn, *zips, *decided)]
-    yield clip, files, _escaped(results.said(threshold))
+    def save(self, visit: Visit | None) -> Shown:
+        """Hand corrections over to the run that the page was opened with."""
+        try:
+            said = escaped((visit or self._page.visit()).save())
+        except AnnotateError as error:
+            said = self._refused(error)
+        return {self._tab.status: said}
 
+    def stop(self, visit: Visit | None) -> Shown:
+        """End what this visitor has at work."""
+        if visit is not None:
+            visit.stop()
+        return {self._tab.status: refusal("Stopped.")}
 
-def _stop(visit: Visit | None) -> None:
-    if visit is not None and visit.job is not None:
-        visit.job.cancel()
+    def _refused(self, error: AnnotateError) -> str:
+        complain(f"playground: {error}")
+        return refusal(str(error))
 
 
 def _forget(visit: Visit | None) -> None:
     if visit is not None:
         visit.close()
-
-
-def _escaped(text: str) -> str:
-    """As it stands, in Markdown: what a file or a class is called is no markup."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|<>~" else c for c in text)

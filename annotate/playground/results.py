@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from annotate.data.decisions import Decision
@@ -18,12 +19,12 @@ from annotate.errors import MediaError
 from annotate.record import reviews
 from annotate.record.run_folder import Run
 from annotate.report.overlay import Overlay, track_colour
-from annotate.report.render import render_run
 
 BEST_BELOW = 5  # candidates that are drawn where nothing reaches the threshold
 LINE_PX, ROW_PX = 900, 18  # of a time-line: its width at least, and the height of a track
 HEAD_PX = 44  # above it, for its label
 EMPTY = 245  # grey, where a track is not seen
+SHOWN_PX = 1600  # the longer side of what the page shows: a phone's photo would take seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +46,42 @@ class Results:
             raise MediaError(failed.error if failed is not None else "there is nothing in it")
         return cls(run, records)
 
-    def reject(self, at: int, threshold: float, point_xy: tuple[float, float]) -> Results:
-        """Reject what is seen at a point of a frame, px; a track as a whole. The results then.
-
-        It is a decision of the run, as a review makes it: exports leave it out.
-        """
-        record = self.records[at]
+    def object_at(
+        self, at: int, threshold: float, point_xy: tuple[float, float]
+    ) -> Instance | None:
+        """The smallest object that is seen at a point of a frame, px."""
         there = [i for i in self.kept(at, threshold) if _covers(i, point_xy)]
-        if not there:
-            return self
-        chosen = min(there, key=lambda i: i.area)
-        decision = Decision(
-            frame_id=record.frame_id,
-            item=record.item,
-            instance_id=chosen.instance_id,
-            tags=("reject-track" if chosen.track_id else "reject",),
-            seen_class=chosen.class_name,
-            seen_box=chosen.box_xyxy,
-            seen_track=chosen.track_id or None,
-        )
+        return min(there, key=lambda i: i.area, default=None)
+
+    def decide(self, decision: Decision) -> Results:
+        """Write a decision of the run, as a review makes it. The results then."""
         reviews.write(self.run.reviews_dir, [decision])
         return Results.read(self.run.path)
 
     def undo(self) -> Results:
-        """Take the last decision back."""
+        """Take back what was decided last."""
         parts = sorted(self.run.reviews_dir.glob("*.parquet"))
         if parts:
             parts[-1].unlink()
         return Results.read(self.run.path)
 
+    def next_track(self) -> int:
+        """A track id that nothing has, 0 in a picture."""
+        if not self.is_video:
+            return 0
+        return 1 + max((i.track_id for i in self._all()), default=0)
+
+    def next_number(self) -> int:
+        """Of the next object that is added."""
+        return 1 + sum(d.added and d.by == "person" for d in self.run.reviews())
+
     @property
     def is_video(self) -> bool:
         return self.records[0].media == "video"
+
+    def at(self, frame: float) -> int:
+        """Which record a frame slider's number means."""
+        return min(int(frame), len(self.records) - 1)
 
     def kept(self, at: int, threshold: float) -> list[Instance]:
         """The instances of a record that an export at this threshold has."""
@@ -91,13 +96,23 @@ class Results:
         return next(iter(open_video(source).frames_at([record.frame_index]))).image
 
     def drawn(self, at: int, threshold: float) -> Image:
-        """A frame with its instances; the best below the threshold, dashed, if there are none."""
+        """A frame with its instances, at the size that the page shows it.
+
+        Where there are none the best below the threshold are drawn dashed.
+        """
         overlay, kept = Overlay(self.run.classes), self.kept(at, threshold)
+        picture = fitted(self.picture(at))
         if kept:
-            return overlay.draw(self.picture(at), kept)
+            return overlay.draw(picture, kept)
         below = sorted(self.records[at].instances, key=lambda i: -i.score)[:BEST_BELOW]
         missed = {i.instance_id: threshold for i in below}
-        return overlay.draw(self.picture(at), below, below=missed)
+        return overlay.draw(picture, below, below=missed)
+
+    def frame_xy(self, at: int, shown_xy: tuple[float, float]) -> tuple[float, float]:
+        """The place in a frame, px, of one in the picture that `drawn` made of it."""
+        record = self.records[at]
+        w, h = _fitted_wh((record.width, record.height))
+        return (shown_xy[0] + 0.5) * record.width / w, (shown_xy[1] + 0.5) * record.height / h
 
     def table(self, threshold: float) -> list[list[object]]:
         """Of a picture a row for each instance, of a clip one for each track."""
@@ -150,15 +165,23 @@ class Results:
             f"threshold to {ranked[0][1]:.2f} or less, or try other words."
         )
 
-    def render(self, threshold: float) -> Path:
-        """The annotated clip, playable, or picture."""
-        render_run(self.run, threshold=threshold)
-        (made,) = (p for p in (self.run.path / "media").rglob("upload*") if p.is_file())
-        return made.rename(made.with_name(f"annotated{made.suffix}"))
-
     def _all(self) -> Iterator[Instance]:
         for record in self.records:
             yield from record.instances
+
+
+def fitted(picture: Image) -> Image:
+    """A picture at the size that the page shows it."""
+    h, w = picture.shape[:2]
+    size = _fitted_wh((w, h))
+    if size == (w, h):
+        return picture
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _fitted_wh(size_wh: tuple[int, int]) -> tuple[int, int]:
+    share = min(1.0, SHOWN_PX / max(size_wh))
+    return max(1, round(size_wh[0] * share)), max(1, round(size_wh[1] * share))
 
 
 def _covers(instance: Instance, point_xy: tuple[float, float]) -> bool:

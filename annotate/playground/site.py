@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,14 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from annotate.config.settings import PlaygroundSettings
+from annotate.config.settings import PlaygroundCommand
+from annotate.discover.class_list import class_list_to_yaml
+from annotate.playground import class_text
+from annotate.playground.engine import Engine
+from annotate.playground.offered import offered
 from annotate.playground.page import Page
+from annotate.playground.words import Words
+from annotate.record.run_folder import Run
 
 # A browser asks nobody else: Gradio's page would fetch fonts and say what it is used for.
 POLICY = (
@@ -22,8 +29,9 @@ GRACE_S = 2  # for requests that are being answered, when it ends
 FONTS = ["system-ui", "sans-serif"]
 
 
-def application(page: Page, settings: PlaygroundSettings, root: Path) -> FastAPI:
+def application(page: Page) -> FastAPI:
     """The page as an application."""
+    settings = page.command.playground
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(_Policy)
     auth = (settings.user, settings.password) if settings.password else None
@@ -34,7 +42,7 @@ def application(page: Page, settings: PlaygroundSettings, root: Path) -> FastAPI
         server_name=settings.host,
         server_port=settings.port,
         auth=auth,
-        allowed_paths=[str(root)],
+        allowed_paths=[str(page.root)],
         max_file_size=settings.max_mb << 20,
         ssr_mode=False,
         mcp_server=False,
@@ -44,15 +52,39 @@ def application(page: Page, settings: PlaygroundSettings, root: Path) -> FastAPI
     return made
 
 
-def serve(page: Page, settings: PlaygroundSettings, root: Path) -> None:
-    """Serve it until it is interrupted."""
-    uvicorn.run(
-        application(page, settings, root),
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=GRACE_S,
-    )
+def serve(root: Path, command: PlaygroundCommand, run: Run | None, words: Words) -> None:
+    """Serve it until it is interrupted; what visitors make lies in the folder `root`."""
+    engine, settings = Engine(), command.playground
+    with ThreadPoolExecutor(1, thread_name_prefix="offer") as pool:
+        page = Page(
+            root,
+            command,
+            words.of_jobs,
+            _prompts(command, run),
+            pool.submit(offered, command, run),
+            run,
+            words.value("dataset") or "FOLDER",
+            engine,
+        )
+        engine.start()
+        try:
+            uvicorn.run(
+                application(page),
+                host=settings.host,
+                port=settings.port,
+                log_level="warning",
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        finally:
+            engine.close()
+
+
+def _prompts(command: PlaygroundCommand, run: Run | None) -> str:
+    """The class list that the page begins with; that of the demo is there only with the demo."""
+    if run is not None:
+        return class_list_to_yaml(run.classes)
+    known = command.prompts is not None and command.dataset.kind != "demo"
+    return class_text.text_of(command.prompts) if known else ""
 
 
 class _Policy:

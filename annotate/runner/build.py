@@ -29,23 +29,55 @@ from annotate.verify.base import Verifier
 from annotate.verify.opinions import Opinions
 
 
-def make_models(settings: AnnotateCommand) -> tuple[Grounder, Segmenter]:
+class KeptModels:
+    """Models that stay loaded, one of a kind, for who asks for the same ones with other words."""
+
+    def __init__(self) -> None:
+        self._models: dict[type, tuple[Target, Any]] = {}
+        self._loaded: Segmenter | None = None
+
+    def make(self, target: Target, kind: type) -> Any:
+        """The model of before where it is the same, else another one, not loaded."""
+        if kind in self._models and self._models[kind][0] != target:
+            del self._models[kind]  # before the next one comes: two may not fit
+        if kind not in self._models:
+            self._models[kind] = target, target.make(kind)
+        return self._models[kind][1]
+
+    def load(self, segmenter: Segmenter) -> None:
+        """Load a segmenter, which nothing but its own settings changes, once."""
+        if self._loaded is not segmenter:
+            self._loaded = None
+            segmenter.load()
+            self._loaded = segmenter
+
+
+def make_models(
+    settings: AnnotateCommand, kept: KeptModels | None = None
+) -> tuple[Grounder, Segmenter]:
     """What the settings name, not loaded. Raises ConfigError where keys or values do not fit."""
-    return settings.grounder.make(Grounder), settings.segmenter.make(Segmenter)
+    kept = kept or KeptModels()
+    grounder: Grounder = kept.make(settings.grounder, Grounder)
+    segmenter: Segmenter = kept.make(settings.segmenter, Segmenter)
+    return grounder, segmenter
 
 
 def build_pipeline(
-    settings: AnnotateCommand, classes: ClassList
+    settings: AnnotateCommand, classes: ClassList, kept: KeptModels | None = None
 ) -> tuple[Pipeline, dict[str, Mapping[str, Any]]]:
-    """Load the models for a class list; also which weights they have, by role."""
+    """Load the models for a class list; also which weights they have, by role.
+
+    Of what was `kept` only what differs is loaded; a pipeline of before is then at an end.
+    """
+    kept = kept or KeptModels()
     choose_device(settings.device)
     if settings.runner.threads:
         torch.set_num_threads(settings.runner.threads)
-    grounder, segmenter = make_models(settings)
-    verifier: Verifier = settings.verifier.make(Verifier)
+    grounder, segmenter = make_models(settings, kept)
+    verifier: Verifier = kept.make(settings.verifier, Verifier)
     try:
         grounder.load(classes)
-        segmenter.load()
+        kept.load(segmenter)
         verifier.load(classes)
     except Exception as error:
         if not is_out_of_memory(error):
@@ -77,9 +109,11 @@ def build_pipeline(
     return pipeline, made_with | ({} if verifier.is_none else {"verify": verifier.provenance})
 
 
-def build_worker(settings: AnnotateCommand, classes: ClassList) -> Worker:
-    """Load the models into a worker that does units in this process."""
-    pipeline, provenance = build_pipeline(settings, classes)
+def build_worker(
+    settings: AnnotateCommand, classes: ClassList, kept: KeptModels | None = None
+) -> Worker:
+    """Load the models into a worker that does units in this process; see `build_pipeline`."""
+    pipeline, provenance = build_pipeline(settings, classes, kept)
     feed = Feed(
         batch=batch_size(settings),
         max_pixels=settings.dataset.max_pixels,

@@ -72,9 +72,11 @@ def annotate_dataset(settings: AnnotateCommand) -> summary.Summary:
     return carry_out(plan(settings))
 
 
-def carry_out(asked: Plan) -> summary.Summary:
-    """The job itself; see `annotate_dataset`."""
-    load = cache(lambda: _executor(asked))
+def carry_out(
+    asked: Plan, load_models: Callable[[Plan], Executor] | None = None
+) -> summary.Summary:
+    """The job itself; see `annotate_dataset`. `load_models` stands in where some are loaded."""
+    load = cache(lambda: (load_models or _executor)(asked))
     for folder in asked.run_folders():
         if isinstance(folder, Path) and not (folder / "config.yaml").is_file():
             _models_at_hand(asked.settings)  # before there is a folder
@@ -238,7 +240,8 @@ class _Job:
         return self._progress.tally if self._progress else Step()
 
     def _export(self) -> Sequence[Mapping[str, Any]]:
-        complain(f"writing {', '.join([*self._plan.exporters, *self._pictures()])}")
+        if to_write := [*self._plan.exporters, *self._pictures()]:
+            complain(f"writing {', '.join(to_write)}")
         with self._timed("export"):
             exports = export_run(self._run, self._plan.exporters, self._settings)
             self._draw()

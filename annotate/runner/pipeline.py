@@ -83,6 +83,11 @@ class Pipeline:
         """Whether masks are the boxes themselves: see Segmenter."""
         return self._video.boxes_only
 
+    @property
+    def takes_points(self) -> bool:
+        """Whether `mask_at` can find anything: see Segmenter, has_memory."""
+        return self._video.remembers
+
     def stills(self, frames: Sequence[Frame]) -> list[FrameRecord]:
         """Records of a batch of stills, in their order.
 
@@ -121,7 +126,7 @@ class Pipeline:
 
         None where there is none, and of a segmenter without a memory, which takes boxes alone.
         """
-        if not self._video.remembers:
+        if not self.takes_points:
             return None
         h, w = frame.size_hw
         side, device = self._video.side, self._video.device

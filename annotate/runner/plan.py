@@ -134,14 +134,11 @@ def plan(settings: AnnotateCommand) -> Plan:
         services = getattr(target.locate(), "services", ())
         for value in (v for key, v in target.arguments.items() if key not in services):
             is_url(value)  # raises for those that are not opened, before there is a run folder
-    if settings.dataset.kind == "demo":
-        from annotate.synthetic.demo import ensure_demo
-
-        ensure_demo(Path(settings.dataset.path))
+    _make_demo(settings)  # which has the class list in it
     classes = load_prompts(settings.prompts)
     _examples_are_taken(settings, classes)
     say_what_no_record_holds(settings.ground.floor, settings.threshold, classes)
-    found = _found(settings)
+    found = dataset_of(settings)
     if settings.gates.truth is not None:
         from annotate.runner import gates  # which take what computes scores
 
@@ -193,10 +190,19 @@ def run_folder(settings: AnnotateCommand) -> Path | str:
     return Path("runs") / (settings.dataset.name or name or "dataset")
 
 
-def _found(settings: AnnotateCommand) -> Dataset:
+def dataset_of(settings: AnnotateCommand) -> Dataset:
+    """The dataset that settings name, which is made where it is the demo. Raises AnnotateError."""
+    _make_demo(settings)
     found = listing.discover(settings.dataset.path, kind=_kind(settings))
     items = (replace(item, depth=settings.decode.depth) for item in found.items)
     return replace(found, items=tuple(items))
+
+
+def _make_demo(settings: AnnotateCommand) -> None:
+    if settings.dataset.kind == "demo":
+        from annotate.synthetic.demo import ensure_demo
+
+        ensure_demo(Path(settings.dataset.path))
 
 
 def _kind(settings: AnnotateCommand) -> str:

@@ -57,6 +57,11 @@ class Worker:
         self._tally: Mapping[str, int] = {}  # of the grounder, as it was logged last
 
     @property
+    def pipeline(self) -> Pipeline:
+        """The models."""
+        return self._pipeline
+
+    @property
     def scaled(self) -> Counter[str]:
         """How many pictures of more than 8 bits there were so far, by how they were scaled."""
         return self._told.counts

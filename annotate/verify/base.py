@@ -32,7 +32,10 @@ class Verifier(ABC):
 
     @abstractmethod
     def load(self, classes: ClassList) -> None:
-        """Make ready; called once. Raises WeightsError, and PromptError for an odd phrase."""
+        """Make ready; for other classes again, where what is loaded already should stay.
+
+        Raises WeightsError, and PromptError for an odd phrase.
+        """
 
     @abstractmethod
     def opinions(

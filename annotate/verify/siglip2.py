@@ -49,6 +49,7 @@ class Siglip2(Verifier):
         self._template, self._others = template, others
         self._room, self._outside, self._device = room, outside, device
         self._provenance: Mapping[str, Any] = {}
+        self._model: Any = None
 
     @property
     def source(self) -> CheckpointSource:
@@ -64,10 +65,11 @@ class Siglip2(Verifier):
 
         self._on = choose_device(self._device)
         kinds = ("SiglipModel", "AutoProcessor")
-        self._model, self._processor, provenance = load_checkpoint(
-            self._source, self._on, "SigLIP 2", ("siglip",), kinds
-        )
-        self._provenance = asdict(provenance)
+        if self._model is None:
+            self._model, self._processor, provenance = load_checkpoint(
+                self._source, self._on, "SigLIP 2", ("siglip",), kinds
+            )
+            self._provenance = asdict(provenance)
         self.parameters = sum(p.numel() for p in self._model.parameters())
         self._scale = float(self._model.logit_scale.exp())
         texts = [spec.phrases or (spec.name,) for spec in classes.classes]

@@ -64,7 +64,7 @@ class Boxes(Grounder):
             _kind(self._file, self._format), self._file, self._images, self._field, self._below
         )
         self._wanted = _by_name(classes, self._labels.names, self._file)
-        self._counts.update(self._labels.left_out)
+        self._counts = Counter(self._labels.left_out)
         for remark in self._labels.remarks:
             log.warning("%s: %s", self._file, remark)
         for what, count in self._labels.left_out.items():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from annotate.config.settings import AtLeast1
 from annotate.data.types import ClassList, Image
 from annotate.ground.base import Candidates
 from annotate.ground.checkpoint import CheckpointGrounder
+
+if TYPE_CHECKING:
+    from annotate.ground.grounding_dino.scorer import PhraseScorer
 
 
 class GroundingDino(CheckpointGrounder):
@@ -32,6 +35,7 @@ class GroundingDino(CheckpointGrounder):
     ) -> None:
         super().__init__(model=model, revision=revision, device=device)
         self._pooling, self._classes_at_once = pooling, classes_at_once
+        self._scorer: PhraseScorer | None = None
 
     def load(self, classes: ClassList) -> None:
         """Load the weights, and encode the phrases. See Grounder."""
@@ -39,8 +43,10 @@ class GroundingDino(CheckpointGrounder):
         from annotate.ground.grounding_dino.scorer import PhraseScorer
 
         model, processor, device = self._loaded()
-        scorer = PhraseScorer(model, processor, device=device, pooling=self._pooling)
-        self._captions = Captions(scorer, classes, classes_at_once=self._classes_at_once)
+        if self._scorer is None:  # it changes the model, which can be done once
+            self._scorer = PhraseScorer(model, processor, device=device, pooling=self._pooling)
+        self._scorer.forget()
+        self._captions = Captions(self._scorer, classes, classes_at_once=self._classes_at_once)
 
     def find(self, images: Sequence[Image], floor: float) -> list[Candidates]:
         """See Grounder."""

@@ -71,6 +71,11 @@ class PhraseScorer:
         self._memo = _TextMemo(model.model.text_backbone)
         model.model.text_backbone = self._memo
 
+    def forget(self) -> None:
+        """Let go of the captions of before, for another class list."""
+        self._sent.clear()
+        self._memo.forget()
+
     @property
     def token_budget(self) -> int:
         """Tokens a caption may have between [CLS] and [SEP]."""
@@ -185,6 +190,10 @@ class _TextMemo(nn.Module):
         self.caption: Caption | None = None
         self.passes = 0
         self._known: dict[Caption, Tensor] = {}
+
+    def forget(self) -> None:
+        """Captions of before."""
+        self._known.clear()
 
     def forward(
         self,

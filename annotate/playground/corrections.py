@@ -1,0 +1,142 @@
+"""Clicks as decisions of a run, and decisions of the page's run as those of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from annotate.data.decisions import SAME_IOU, Decision, Decisions
+from annotate.data.geometry import box_iou
+from annotate.data.types import FrameRecord, Instance
+from annotate.record import reviews
+from annotate.record.run_folder import Run
+
+MARK = "point"  # in the ids of objects that were added here
+
+
+def rejected(record: FrameRecord, instance: Instance) -> Decision:
+    """That an object is none of the class; of a clip its whole track."""
+    return Decision(
+        frame_id=record.frame_id,
+        item=record.item,
+        instance_id=instance.instance_id,
+        tags=("reject-track" if instance.track_id else "reject",),
+        when=datetime.now(UTC),
+        **_seen(instance),
+    )
+
+
+def added(record: FrameRecord, class_name: str, number: int, track_id: int) -> Decision:
+    """That there is one more object, the `number`th of the page; its mask is to come."""
+    return Decision(
+        frame_id=record.frame_id,
+        item=record.item,
+        instance_id=f"{record.frame_id}:{MARK}-{number}",
+        class_name=class_name,
+        track_id=track_id or None,
+        deleted=False,
+        added=True,
+        when=datetime.now(UTC),
+    )
+
+
+@dataclass(slots=True)
+class Handover:
+    """Hands decisions to the run of a dataset; again, whenever there are more."""
+
+    run: Run
+    _tracks: dict[tuple[str, int], int] = field(default_factory=dict)  # of objects added, there
+    _named: dict[str, str] = field(default_factory=dict)  # ids of objects added, there
+
+    def save(self, decisions: Sequence[Decision]) -> tuple[int, int]:
+        """How many were written, and how many the run has no counterpart for.
+
+        An object of the page is the one of its class in the run whose box overlaps it by half or
+        more. Raises StorageError, also where another process writes to the run.
+        """
+        with self.run.held() as held:
+            items = {decision.item for decision in decisions}
+            records = {r.frame_id: r for r in held.frames() if r.item in items}
+            known = held.decisions()
+            made = [self._there(d, records, known, held.classes.names) for d in decisions]
+            written = [decision for decision in made if decision is not None]
+            reviews.write(held.reviews_dir, written)
+            held.push("reviews")
+        return len(written), len(made) - len(written)
+
+    def _there(
+        self,
+        decision: Decision,
+        records: Mapping[str, FrameRecord],
+        known: Decisions,
+        names: Sequence[str],
+    ) -> Decision | None:
+        record = records.get(decision.frame_id)
+        if record is None or record.status != "ok":
+            return None
+        if decision.added:
+            mask = decision.mask
+            fits = mask is None or mask.size_hw == (record.height, record.width)
+            if decision.class_name not in names or not fits:
+                return None
+            return self._added(decision, records, known)
+        best = _counterpart(decision, record)
+        if best is None:
+            return None
+        return replace(decision, instance_id=best.instance_id, **_seen(best))
+
+    def _added(
+        self, decision: Decision, records: Mapping[str, FrameRecord], known: Decisions
+    ) -> Decision:
+        assert decision.instance_id is not None
+        there = known.instances.get(decision.frame_id, {})
+        if decision.instance_id not in self._named:
+            taken = {*there, *self._named.values()}
+            number = 1
+            while (name := f"{decision.frame_id}:{MARK}-{number}") in taken:
+                number += 1
+            self._named[decision.instance_id] = name
+        track_id = decision.track_id
+        if track_id is not None:
+            key = decision.item, track_id
+            if key not in self._tracks:
+                self._tracks[key] = last_track(decision.item, records, known, self._tracks) + 1
+            track_id = self._tracks[key]
+        return replace(decision, instance_id=self._named[decision.instance_id], track_id=track_id)
+
+
+def last_track(
+    item: str,
+    records: Mapping[str, FrameRecord],
+    known: Decisions,
+    others: Mapping[tuple[str, int], int],
+) -> int:
+    """The highest track id of an item, 0 where it has none."""
+    own = [r for r in records.values() if r.item == item]
+    ids = [i.track_id for r in own for i in r.instances]
+    ids += [d.track_id or 0 for r in own for d in known.instances.get(r.frame_id, {}).values()]
+    ids += [there for (name, _), there in others.items() if name == item]
+    return max(ids, default=0)
+
+
+def _counterpart(decision: Decision, record: FrameRecord) -> Instance | None:
+    """The object of a record that a decision on another run's is about."""
+    if decision.seen_box is None:
+        return None
+    near = [
+        (box_iou(i.box_xyxy, decision.seen_box), i)
+        for i in record.instances
+        if i.class_name == decision.seen_class
+    ]
+    overlap, best = max(near, key=lambda pair: pair[0], default=(0.0, None))
+    return best if overlap >= SAME_IOU else None
+
+
+def _seen(instance: Instance) -> dict[str, Any]:
+    return {
+        "seen_class": instance.class_name,
+        "seen_box": instance.box_xyxy,
+        "seen_track": instance.track_id or None,
+    }

@@ -49,7 +49,7 @@ LIBRARIES = {
         for name in ("datasets", "datumaro", "label_studio_sdk", "labelme", "lvis", "webdataset",
                      "ultralytics")
     },
-    "gradio": {"annotate/playground/page.py", "annotate/playground/site.py"},
+    "gradio": {f"annotate/playground/{name}.py" for name in ("page", "layout", "site")},
     "cvat_sdk": {"annotate/serve/cvat.py"},
     "httpx": {
         "annotate/ground/dds/service.py", "annotate/review/app.py", "annotate/serve/pictures.py",

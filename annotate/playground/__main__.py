@@ -12,7 +12,6 @@ from pathlib import Path
 from annotate.playground.words import Words
 from annotate.runner import interrupt
 from annotate.runner.command import DONE, run_command
-from annotate.runner.terminal import say
 
 
 def main() -> None:
@@ -46,7 +45,6 @@ def _playground(argv: list[str]) -> int:
             raise ConfigError(
                 f"the page needs Gradio: pip install 'annotate[playground]' ({error})"
             ) from error
-        say(f"open http://{settings.host}:{settings.port} in a browser; Ctrl+C ends it")
         interrupt.unwatch()
         with suppress(KeyboardInterrupt):  # which is how it ends
             serve(root, command, run, words)

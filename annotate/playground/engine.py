@@ -68,9 +68,8 @@ class Engine:
         this = object()
         with self._free:
             self._free.wait_for(lambda: self._at_work is None)
-            connection = self._ready()
+            connection = self._sent((task, args, options))
             self._at_work = owner, this
-            connection.send((task, args, options))
         try:
             while True:
                 kind, said = self._next(connection, this)
@@ -102,8 +101,11 @@ class Engine:
         except (EOFError, OSError):
             kind, said = REFUSED, DIED
         with self._free:
-            wanted = self._at_work is not None and self._at_work[1] is this
-        return (kind, said) if wanted else (REFUSED, STOPPED)
+            if self._at_work is None or self._at_work[1] is not this:
+                return REFUSED, STOPPED
+            if said is DIED:
+                self._kill()  # all of it
+            return kind, said
 
     def _let_go(self, this: object) -> bool:
         """Have the next task begin, if this one is still at work."""
@@ -117,6 +119,17 @@ class Engine:
         if self._process is not None:
             self._process.kill()
             self._process.join()
+
+    def _sent(self, asked: tuple[Any, ...]) -> Connection:
+        """Ask the process for something; another one, if this one has died meanwhile."""
+        try:
+            connection = self._ready()
+            connection.send(asked)
+        except OSError:
+            self._kill()
+            connection = self._ready()
+            connection.send(asked)
+        return connection
 
     def _ready(self) -> Connection:
         if self._process is not None and self._process.is_alive():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,17 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from annotate.config.settings import PlaygroundCommand
+from annotate.config.settings import PlaygroundCommand, PlaygroundSettings
 from annotate.discover.class_list import class_list_to_yaml
+from annotate.errors import ConfigError
 from annotate.playground import class_text
 from annotate.playground.engine import Engine
 from annotate.playground.offered import offered
 from annotate.playground.page import Page
 from annotate.playground.words import Words
 from annotate.record.run_folder import Run
+from annotate.runner.interrupt import SIGNALS
+from annotate.runner.terminal import say
 
 # A browser asks nobody else: Gradio's page would fetch fonts and say what it is used for.
 POLICY = (
@@ -53,30 +58,42 @@ def application(page: Page) -> FastAPI:
 
 
 def serve(root: Path, command: PlaygroundCommand, run: Run | None, words: Words) -> None:
-    """Serve it until it is interrupted; what visitors make lies in the folder `root`."""
-    engine, settings = Engine(), command.playground
-    with ThreadPoolExecutor(1, thread_name_prefix="offer") as pool:
-        page = Page(
-            root,
-            command,
-            words.of_jobs,
-            _prompts(command, run),
-            pool.submit(offered, command, run),
-            run,
-            words.value("dataset") or "FOLDER",
-            engine,
-        )
+    """Serve it until it is interrupted; what visitors make lies in the folder `root`.
+
+    Raises ConfigError where it cannot listen at the address, PromptError for a bad class list.
+    """
+    engine, settings, prompts = Engine(), command.playground, _prompts(command, run)
+    with _listening(settings) as listening, ThreadPoolExecutor(1) as pool:
+        known = pool.submit(offered, command, run)
+        shown = words.value("dataset") or "FOLDER"
+        page = Page(root, command, words.of_jobs, prompts, known, run, shown, engine)
         engine.start()
         try:
-            uvicorn.run(
-                application(page),
-                host=settings.host,
-                port=settings.port,
-                log_level="warning",
-                timeout_graceful_shutdown=GRACE_S,
+            # Errors of what visitors do are told by Gradio; uvicorn's own are of its end, where
+            # it breaks off answers that would stream for ever.
+            config = uvicorn.Config(
+                application(page), log_level="critical", timeout_graceful_shutdown=GRACE_S
             )
+            say(f"open http://{settings.host}:{settings.port} in a browser; Ctrl+C ends it")
+            # It ends at a signal, and then hands it on, into the midst of its own end.
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            uvicorn.Server(config).run([listening])
         finally:
             engine.close()
+
+
+def _listening(settings: PlaygroundSettings) -> socket.socket:
+    """Before anything takes long: the port may be another's. Raises ConfigError."""
+    host, port = settings.host, settings.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"playground.host={host} playground.port={port}: cannot listen there "
+            f"({error.strerror or error})"
+        ) from error
 
 
 def _prompts(command: PlaygroundCommand, run: Run | None) -> str:

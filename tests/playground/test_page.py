@@ -1,274 +1,249 @@
-"""The page in a real browser: upload, run, sliders, stop, downloads, and what is refused."""
+"""The page in a real browser: upload or choose, run, sliders, clicks, downloads, stop."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
+import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from annotate.data.types import FrameRecord, Instance
+from annotate.record import reviews
 from annotate.record.run_folder import Run
-from annotate.report.video_writer import VideoWriter
-from annotate.synthetic.clip import Clip
-from tests.app_page import CHROMIUM, QUIET, needs_chromium
+from tests.app_page import needs_chromium
+from tests.playground.driving import CLASSES, WAIT_MS, PageTab, served
 from tests.small_runs import run as run_command
-from tests.small_runs import still
+from tests.small_runs import tree
 
-WAIT_MS = 90_000
-CLASSES = "red circle\nblue triangle"
+pytestmark = needs_chromium
+LONG_CLIP = "clips/clip_01.mp4"  # of the demo: some seconds of work
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a page that the command serves."""
-    yield from served(tmp_path_factory.mktemp("temporary"))
+def by_command(picture: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What the command line makes of the picture."""
+    folder = tmp_path_factory.mktemp("by_command")
+    shutil.copytree(picture.parent, folder / "pictures")
+    run_command(folder / "pictures", folder / "run", "dataset.kind=images")
+    return Run.open(folder / "run")
 
 
-def served(temporary: Path, *keys: str) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    argv = [
-        sys.executable,
-        "-m",
-        "annotate",
-        "playground",
-        "models=tiny",
-        f"playground.port={port}",
+def inside(instance: Instance) -> tuple[float, float]:
+    """A pixel of its mask."""
+    ys, xs = np.nonzero(instance.mask.decode())
+    return float(xs[len(xs) // 2]), float(ys[len(ys) // 2])
+
+
+def run_of_page(temporary: Path, item: str) -> Path:
+    """The run folder of the job that looked at an item last."""
+    runs = [
+        run
+        for run in temporary.glob("annotate-playground-*/*/run")
+        if (run.parent / "dataset" / item).is_file()
     ]
-    process = subprocess.Popen(
-        [*argv, f"playground.port={port}", *keys],
-        env=os.environ | {"TMPDIR": str(temporary)},
-        stderr=subprocess.PIPE,
-    )
-    try:
-        for _ in range(240):
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            with socket.socket() as asked:
-                if asked.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.25)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-    assert list(temporary.glob("annotate-playground-*")) == []  # nothing is left behind
+    return max(runs, key=lambda run: run.stat().st_mtime)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1300, "height": 1200})
-    asked: list[str] = []
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(address)
-    opened.wait_for_selector("#picture-run")
-    yield opened
-    elsewhere = [u for u in asked if not u.startswith((address, "data:", "blob:"))]
-    assert elsewhere == []
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    return still(folder / "a <b>bold 日本.png", 1)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A clip, and what is in it."""
-    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
-    made = Clip(1, (160, 120))
-    scenes = [made.frame(t) for t in range(12)]
-    with VideoWriter(path, size_wh=(160, 120), fps=25) as writer:
-        for t, scene in enumerate(scenes):
-            writer.add(scene.image, t / 25)
-    return path, "\n".join(dict.fromkeys(o.phrase for s in scenes for o in s.objects))
-
-
-def annotate(page: Page, kind: str, upload: Path, classes: str = CLASSES) -> str:
-    """What the page, which is opened anew, says in the end."""
-    page.reload()
-    page.wait_for_selector("#picture-run")
-    page.get_by_role("tab", name="Clip" if kind == "clip" else "Picture").click()
-    page.set_input_files(f"#{kind}-upload input[type=file]", str(upload))
-    page.fill(f"#{kind}-classes textarea", classes)
-    expect(page.locator(f"#{kind}-upload")).not_to_contain_text("Drop", timeout=WAIT_MS)
-    page.wait_for_timeout(500)
-    page.click(f"#{kind}-run")
-    return said(page, kind)
-
-
-def said(page: Page, kind: str) -> str:
-    """The page's last word: what was found, or, in bold, why it could not be."""
-    page.wait_for_function(
-        "id => { const e = document.getElementById(id);"
-        " return /^(Found|Nothing)/.test(e.innerText) || e.querySelector('strong'); }",
-        arg=f"{kind}-status",
-        timeout=WAIT_MS,
-    )
-    return page.locator(f"#{kind}-status").inner_text().strip()
-
-
-def slide(page: Page, element: str, value: float) -> None:
-    box = page.locator(f"#{element} input[type=number]")
-    box.fill(str(value))
-    box.press("Enter")
-
-
-def result(page: Page, kind: str) -> str:
-    return page.locator(f"#{kind}-result img").get_attribute("src") or ""
-
-
-def wait_for_another(page: Page, kind: str, before: str) -> None:
-    shown = f"document.querySelector('#{kind}-result img').src"
-    page.wait_for_function(f"before => {shown} !== before", arg=before)
-
-
-@needs_chromium
 def test_a_picture_is_annotated_as_the_command_line_does(
-    page: Page, picture: Path, tmp_path: Path
+    page: Page, picture: Path, by_command: Run, temporary: Path, tmp_path: Path
 ) -> None:
-    assert annotate(page, "picture", picture).startswith("Found: ")
-    command = page.input_value("#picture-command textarea")
+    tab = PageTab(page, "picture")
+    assert tab.annotate(picture).startswith("Found: ")
+    command = tab.part("command", "textarea").input_value()
     assert command.startswith("annotate dataset=FOLDER prompts=classes.txt models=tiny")
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    (folder / "upload.png").write_bytes(picture.read_bytes())
-    run_command(folder, tmp_path / "run", "prompts=[red circle,blue triangle]")
-    (record,) = Run.open(tmp_path / "run").frames()
+    assert tree(run_of_page(temporary, picture.name), "records") == tree(by_command.path, "records")
+    (record,) = by_command.frames()
     expected = [
         (i.class_name, round(i.score, 3), i.area) for i in record.instances if i.score >= 0.3
     ]
-    rows = page.locator("#picture-table [role=row]:has([role=gridcell]):visible")
-    expect(rows).to_have_count(len(expected))
-    cells = [
-        [cell.strip() for cell in row.locator("[role=gridcell]").all_inner_texts()]
-        for row in rows.all()
-    ]
-    seen = [(c[1], float(c[3]), int(c[4])) for c in cells]
-    assert sorted(seen) == sorted(expected)
+    expect(tab.rows).to_have_count(len(expected))
+    assert sorted((c[1], float(c[3]), int(c[4])) for c in tab.cells()) == sorted(expected)
 
-    before = result(page, "picture")
-    slide(page, "picture-threshold", 1.0)  # no model is asked: at once
-    page.wait_for_function(
-        "s => document.querySelector('#picture-result img').src !== s", arg=before
-    )
-    assert "Nothing reaches 1.00; the best are drawn dashed" in said(page, "picture")
-    slide(page, "picture-threshold", 0.3)
-    page.wait_for_function(
-        "() => document.getElementById('picture-status').innerText.startsWith('Found')"
-    )
+    before = tab.result
+    tab.slide("threshold", 1.0)  # no model is asked: at once
+    tab.wait_for_another(before)
+    tab.wait_to_say("Nothing reaches 1.00; the best are drawn dashed")
+    tab.slide("threshold", 0.3)
+    tab.wait_to_say("Found")
 
-    page.click("#picture-fetch")
-    page.wait_for_selector("#picture-files a", timeout=WAIT_MS)
-    files = {}
-    for link in page.locator("#picture-files a").all():
-        with page.expect_download() as download:
-            link.click()
-        path = tmp_path / download.value.suggested_filename
-        download.value.save_as(path)
-        files[path.name] = path
+    files = tab.downloads(tmp_path)
     with zipfile.ZipFile(files["coco.zip"]) as coco:
         document = json.loads(coco.read("annotations/instances_default.json"))
         assert len(document["annotations"]) == len(expected)
+        assert [i["file_name"] for i in document["images"]] == [picture.name]
         assert any(name.startswith("images/") for name in coco.namelist())
     with zipfile.ZipFile(files["yolo_seg.zip"]) as yolo:
         assert "data.yaml" in yolo.namelist()
+    assert files["classes.txt"].read_text() == CLASSES
+    assert (files["annotated.jpg"]).stat().st_size > 1000
 
 
-@needs_chromium
-def test_a_click_rejects_an_object_and_the_exports_leave_it_out(
-    page: Page, picture: Path, tmp_path: Path
+def test_clicks_reject_and_add_and_the_downloads_have_it(
+    page: Page, picture: Path, by_command: Run, tmp_path: Path
 ) -> None:
-    assert annotate(page, "picture", picture).startswith("Found: ")
-    rows = page.locator("#picture-table [role=row]:has([role=gridcell]):visible")
-    expect(rows).not_to_have_count(0)
-    count = rows.count()
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    (folder / "upload.png").write_bytes(picture.read_bytes())
-    run_command(folder, tmp_path / "run", "prompts=[red circle,blue triangle]")
-    (record,) = Run.open(tmp_path / "run").frames()
-    first = max((i for i in record.instances if i.score >= 0.3), key=lambda i: i.score)
-    ys, xs = np.nonzero(first.mask.decode())
-    middle = len(xs) // 2
-    image = page.locator("#picture-result img")
-    image.scroll_into_view_if_needed()
-    box = image.bounding_box()
-    assert box is not None
-    scale = min(box["width"] / record.width, box["height"] / record.height)
-    left = box["x"] + (box["width"] - record.width * scale) / 2
-    top = box["y"] + (box["height"] - record.height * scale) / 2
-    page.mouse.click(left + (xs[middle] + 0.5) * scale, top + (ys[middle] + 0.5) * scale)
-    expect(rows).to_have_count(count - 1)
-    page.click("#picture-undo")
-    expect(rows).to_have_count(count)
+    tab = PageTab(page, "picture")
+    assert tab.annotate(picture).startswith("Found: ")
+    (record,) = by_command.frames()
+    size = record.width, record.height
+    first = max(record.instances, key=lambda i: i.score)
+    kept = sum(i.score >= 0.3 for i in record.instances)
+    expect(tab.rows).to_have_count(kept)
+    tab.click_at(inside(first), size)
+    expect(tab.rows).to_have_count(kept - 1)
+    tab.part("undo").click()
+    expect(tab.rows).to_have_count(kept)
+
+    # Rejected, the object is background: a click there has SAM 2 find it again.
+    tab.click_at(inside(first), size)
+    expect(tab.rows).to_have_count(kept - 1)
+    tab.click_at(inside(first), size)
+    expect(tab.rows).to_have_count(kept, timeout=WAIT_MS)
+    tab.choose("is one more point on")
+    tab.wait_to_say("Found")
+    before = tab.result
+    tab.click_at((inside(first)[0] + 1, inside(first)[1]), size)
+    tab.wait_for_another(before)
+    expect(tab.rows).to_have_count(kept)
+    document = coco_of(tab.downloads(tmp_path))
+    added = [a for a in document["annotations"] if a["score"] == 1.0]
+    assert len(document["annotations"]) == kept and len(added) == 1
+    assert added[0]["area"] == pytest.approx(first.area, rel=0.25)
 
 
-@needs_chromium
-def test_a_clip_is_played_and_its_frames_are_looked_at(page: Page, clip: tuple[Path, str]) -> None:
-    assert annotate(page, "clip", *clip).startswith("Found: ")
+def coco_of(files: dict[str, Path]) -> Any:
+    with zipfile.ZipFile(files["coco.zip"]) as coco:
+        return json.loads(coco.read("annotations/instances_default.json"))
+
+
+def test_a_click_makes_an_example_which_another_grounder_is_asked_for(
+    page: Page, picture: Path, by_command: Run, tmp_path: Path
+) -> None:
+    tab = PageTab(page, "picture")
+    assert tab.annotate(picture).startswith("Found: ")
+    (record,) = by_command.frames()
+    first = max(record.instances, key=lambda i: i.score)
+    tab.choose("makes the object an example")
+    tab.click_at(inside(first), (record.width, record.height))
+    tab.wait_to_say("It is an example now")
+    text = tab.part("classes", "textarea").input_value()
+    assert f"examples/{picture.name}#" in text and text.startswith("classes:")
+    with zipfile.ZipFile(tab.downloads(tmp_path)["classes.zip"]) as packed:
+        assert sorted(packed.namelist()) == ["classes.yaml", f"examples/{picture.name}"]
+
+
+def test_a_clip_is_the_command_lines_is_played_and_looked_at_frame_by_frame(
+    page: Page, clip: tuple[Path, str], temporary: Path, tmp_path: Path
+) -> None:
+    path, classes = clip
+    tab = PageTab(page, "clip")
+    assert tab.annotate(path, classes).startswith("Found: ")
+    run_command(path.parent, tmp_path / "run", f"prompts=[{','.join(classes.splitlines())}]")
+    made = tree(run_of_page(temporary, path.name), "records")
+    assert made == tree(tmp_path / "run", "records")
     page.wait_for_selector("#clip-line img")
-    before = result(page, "clip")
-    slide(page, "clip-frame", 6)
-    wait_for_another(page, "clip", before)
-    page.click("#clip-fetch")
-    page.wait_for_selector("#clip-files a", timeout=WAIT_MS)
-    video = page.locator("video").last
+    video = page.locator("#clip-played video")
+    video.wait_for(timeout=WAIT_MS)
     video.evaluate("v => { v.muted = true; return v.play(); }")
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('video')].some(v => v.currentTime > 0)"
-    )
+    page.wait_for_function("() => document.querySelector('#clip-played video').currentTime > 0")
+    before = tab.result
+    tab.slide("frame", 6)
+    tab.wait_for_another(before)
+
+    records = list(Run.open(tmp_path / "run").frames())
+    rows = tab.rows.count()
+    tab.click_at(*place_of_track(records[6]))
+    expect(tab.rows).to_have_count(rows - 1)  # the whole track
+    expect(tab.part("played")).to_contain_text("before the last change")
+    tab.click_at(*place_of_track(records[6]))
+    expect(tab.rows).to_have_count(rows, timeout=WAIT_MS)
+    frames = {int(row[0]): int(row[3]) for row in tab.cells()}
+    assert frames[max(frames)] == len(records)  # it is followed both ways
+    files = tab.downloads(tmp_path)
+    assert {"annotated.mp4", "coco.zip", "yolo_seg.zip"} < files.keys()
+    expect(tab.part("played")).not_to_contain_text("before the last change")
 
 
-@needs_chromium
-def test_what_cannot_be_done_is_a_sentence(page: Page, tmp_path: Path, picture: Path) -> None:
-    page.click("#picture-run")
-    assert said(page, "picture") == "Choose a picture first."
-    assert "no class" in annotate(page, "picture", picture, "# nothing\n").lower()
-    torn = tmp_path / "torn.png"
-    torn.write_bytes(picture.read_bytes()[:200])
-    assert annotate(page, "picture", torn) == "cannot decode: image file is truncated"
+def place_of_track(record: FrameRecord) -> tuple[tuple[float, float], tuple[int, int]]:
+    best = max(record.instances, key=lambda i: i.score)
+    return inside(best), (record.width, record.height)
 
 
-@needs_chromium
-def test_it_stops_and_goes_on(page: Page, picture: Path) -> None:
-    page.set_input_files("#picture-upload input[type=file]", str(picture))
+def test_an_item_of_the_demo_is_chosen_with_its_class_list(page: Page) -> None:
+    tab = PageTab(page, "picture")
+    tab.take("stills/still_03.png")
+    assert "white star" in tab.part("classes", "textarea").input_value()
+    tab.begin()
+    assert "2 white star" in tab.said()
+
+
+def test_a_picture_of_a_run_is_corrected_there(
+    browser: Any, picture: Path, by_command: Run, tmp_path: Path
+) -> None:
+    shutil.copytree(by_command.path, tmp_path / "run")
+    (tmp_path / "temporary").mkdir()
+    with served(tmp_path / "temporary", f"run={tmp_path / 'run'}") as address:
+        page = browser.new_page()
+        page.goto(address)
+        tab = PageTab(page, "picture")
+        tab.take(picture.name)
+        tab.begin()
+        assert tab.said().startswith("Found: ")
+        (record,) = by_command.frames()
+        first = max(record.instances, key=lambda i: i.score)
+        rows = tab.rows.count()
+        tab.click_at(inside(first), (record.width, record.height))
+        expect(tab.rows).to_have_count(rows - 1)
+        tab.part("save").click()
+        tab.wait_to_say("1 decisions saved in")
+        page.close()
+    (decision,) = reviews.read(tmp_path / "run" / "reviews")
+    assert (decision.instance_id, decision.tags) == (first.instance_id, ("reject",))
+
+
+def test_it_stops_and_goes_on(page: Page) -> None:
+    tab = PageTab(page, "clip")
+    tab.take(LONG_CLIP)
+    tab.begin()
+    tab.wait_to_say("annotated")
+    tab.part("stop").click()
+    tab.wait_to_say("Stopped.")
     page.wait_for_timeout(1500)
-    page.click("#picture-run")
-    page.wait_for_function(
-        "() => /oading/.test(document.getElementById('picture-status').innerText)"
-    )
-    page.click("#picture-stop")
-    page.wait_for_function(
-        "() => document.getElementById('picture-status').innerText === 'Stopped.'"
-    )
-    assert annotate(page, "picture", picture).startswith(("Found", "Nothing"))
+    assert tab.status == "Stopped."  # it keeps the last word
+    tab.begin()
+    tab.wait_to_say("annotated")
+    assert tab.said().startswith("Found: ")
 
 
-@needs_chromium
+def test_a_second_visitor_waits_and_may_give_up(
+    browser: Any, address: str, page: Page, picture: Path
+) -> None:
+    first = PageTab(page, "clip")
+    first.take(LONG_CLIP)
+    other = browser.new_page()
+    other.goto(address)
+    second = PageTab(other, "picture")
+    second.upload(picture)
+    first.begin()
+    first.wait_to_say("annotated")
+    second.begin(CLASSES)
+    second.wait_to_say("queue")
+    second.part("stop").click()
+    second.wait_to_say("Stopped.")
+    assert first.said().startswith("Found: ")  # whose job it was not
+    other.wait_for_timeout(1000)
+    assert second.status == "Stopped."
+    second.begin()
+    second.wait_to_say("Found: ")
+    other.close()
+
+
 def test_a_password_is_asked_for(browser: Any, tmp_path: Path) -> None:
-    for address in served(tmp_path, "playground.password=secret"):
+    with served(tmp_path, "playground.password=secret") as address:
         page = browser.new_page()
         page.goto(address)
         page.wait_for_selector("input[type=password]")
@@ -278,22 +253,3 @@ def test_a_password_is_asked_for(browser: Any, tmp_path: Path) -> None:
         page.keyboard.press("Enter")
         page.wait_for_selector("#picture-run")
         page.close()
-
-
-@pytest.mark.parametrize(
-    ("keys", "why"),
-    [
-        (["playground.host=0.0.0.0"], "set a password in ANNOTATE_PLAYGROUND_PASSWORD"),
-        (["models=huge"], "playground.models=huge"),
-        (["playground.prot=1"], "playground.prot: no such key"),
-    ],
-)
-def test_a_wrong_command_is_one_line(
-    capsys: pytest.CaptureFixture[str], keys: list[str], why: str
-) -> None:
-    from annotate.playground.__main__ import _playground
-    from annotate.runner.command import run_command as carried_out
-
-    assert carried_out(_playground, keys) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert why in line

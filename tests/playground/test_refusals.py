@@ -1,0 +1,106 @@
+"""What the page does not take is a sentence on it, and it goes on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.app_page import needs_chromium
+from tests.playground.driving import PageTab, served
+from tests.small_runs import still
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+def address(temporary: Path) -> Iterator[str]:
+    """Of a page that takes little."""
+    keys = ["playground.max_mb=1", "playground.max_frames=6", "dataset.max_pixels=40000"]
+    with served(temporary, *keys) as made:
+        yield made
+
+
+def test_what_is_no_picture_is_said(page: Page, tmp_path: Path, picture: Path) -> None:
+    tab = PageTab(page, "picture")
+    tab.begin()
+    assert tab.said() == "Choose a picture first."
+    torn, empty, notes = tmp_path / "torn.png", tmp_path / "empty.png", tmp_path / "notes.txt"
+    torn.write_bytes(picture.read_bytes()[:200])
+    empty.write_bytes(b"")
+    notes.write_text("no picture")
+    bomb = tmp_path / "large.png"
+    Image.fromarray(np.zeros((300, 300), np.uint8)).save(bomb)
+    shell = tmp_path / "<img src=x onerror=alert(1)> $(id).png"
+    shell.write_bytes(b"GIF89a")
+    for path, words in (
+        (torn, "cannot decode: image file is truncated"),
+        (notes, "notes.txt is no picture by its name; these are: .avif, .bmp"),
+        (bomb, "300 x 300"),
+        (shell, "cannot decode"),
+        (empty, "empty.png is empty."),
+    ):
+        tab.upload(path)
+        tab.wait_to_say(words)
+    tab.begin()  # nevertheless
+    tab.wait_to_say("Beginning")
+    tab.wait_to_say("empty.png is empty.")
+    assert page.locator("#picture-status img").count() == 0
+    assert tab.annotate(picture, "# nothing\n").startswith("classes.txt: no class in it")
+    stolen = f"- {{name: it, like: ['{picture}#1,1,9,9']}}"
+    assert "only objects clicked on here are examples" in tab.annotate(picture, stolen)
+    assert tab.annotate(picture).startswith("Found: ")
+
+
+def test_what_is_too_large_is_said_before_it_is_here(page: Page, tmp_path: Path) -> None:
+    tab = PageTab(page, "picture")
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "huge.png")
+    page.set_input_files("#picture-upload input[type=file]", str(tmp_path / "huge.png"))
+    expect(page.get_by_text("exceed the maximum allowed size")).to_be_visible()
+    tab.begin()
+    tab.wait_to_say("Choose a picture first.")
+
+
+def test_what_is_no_clip_or_too_long_is_said(
+    page: Page, tmp_path: Path, picture: Path, clip: tuple[Path, str]
+) -> None:
+    tab = PageTab(page, "clip")
+    tab.begin()
+    assert tab.said() == "Choose a clip first."
+    tab.upload(clip[0])
+    tab.wait_to_say("clip.mp4 has more than 6 frames, which the page takes at most")
+    shutil.copyfile(picture, tmp_path / "picture.png")
+    tab.upload(tmp_path / "picture.png")
+    tab.wait_to_say("picture.png is no clip: it belongs in the tab Picture.")
+    shutil.copyfile(picture, tmp_path / "picture.mp4")
+    tab.upload(tmp_path / "picture.mp4")
+    tab.wait_to_say("cannot open")
+
+
+def test_models_that_are_not_there_are_a_sentence(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    (tmp_path / "temporary").mkdir()
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    still(pictures / "0.png", 0)
+    with served(
+        tmp_path / "temporary", f"dataset={pictures}", "prompts=[red circle]", "ground=owlv2"
+    ) as made:
+        opened = browser.new_page()
+        opened.goto(made)
+        tab = PageTab(opened, "picture")
+        assert "red circle" in tab.part("classes", "textarea").input_value()
+        tab.take("0.png")
+        tab.begin()
+        assert "owlv2" in tab.said()
+        opened.close()

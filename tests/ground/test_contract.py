@@ -169,3 +169,16 @@ def test_a_whole_run_has_stills_a_clip_and_exports(name, data, tmp_path):
         assert x >= 0 and y >= 0 and x + w <= image["width"] and y + h <= image["height"]
     labels = tmp_path / "run/exports/yolo_seg/labels"
     assert len(list(labels.rglob("*.txt"))) == len(rows)
+
+
+@EVERY
+def test_other_classes_leave_nothing_of_those_before(name):
+    """A page that stays open asks the same model for one class list after the other."""
+    made, (first, second) = loaded(name, CLASSES), CLASSES.classes
+    images = [picture(64, 64)]
+    for other in (ClassList((second, first)), ClassList((second,))):
+        made.load(other)
+        (asked,), (fresh_one,) = found(made, images), found(loaded(name, other), images)
+        same(asked, fresh_one, atol=0)
+    made.load(CLASSES)
+    same(found(made, images)[0], found(grounder(name), images)[0], atol=0)

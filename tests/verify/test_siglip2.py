@@ -111,6 +111,12 @@ def test_n_at_once_are_n_times_one_and_the_same_again(siglip2):
     assert siglip2.opinions(image, (), 8).shape == (0,)
 
 
+def test_other_classes_leave_nothing_of_those_before(siglip2):
+    made = loaded(classes=load_prompts(["dog", "bird: bird, crow", "car"]))
+    made.load(CLASSES)
+    assert np.array_equal(made.opinions(picture(), SOME, 8), siglip2.opinions(picture(), SOME, 8))
+
+
 def test_the_pipeline_keeps_the_order_and_everything_else(siglip2):
     given = Opinions(siglip2, 2).given(picture(), SOME)
     assert [replace(i, verified=None) for i in given] == list(SOME)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.data.examples import Example
-from annotate.data.types import ClassList
+from annotate.data.types import ClassList, ClassSpec
 from annotate.discover.class_list import class_list_to_yaml, load_prompts
 from annotate.errors import PromptError
 from annotate.store.remote import is_url, read_text
@@ -95,13 +95,28 @@ def packed(text: str, folder: Path) -> Path:
     return path
 
 
+def listed(classes: ClassList) -> str:
+    """As text: a class a line where they are names alone, which is what most people write.
+
+    Raises PromptError for examples, whose pictures a visitor could not be let choose.
+    """
+    if any(spec.like for spec in classes.classes):
+        raise PromptError(
+            "the class list has examples (like:), which are made on the page, by a click on an "
+            "object; add prompts= with one that has none"
+        )
+    plain = ClassList(tuple(ClassSpec(name, (name,)) for name in classes.names))
+    if classes == plain and not any(set(name) & set(":,#") for name in classes.names):
+        return "\n".join(classes.names)
+    return class_list_to_yaml(classes)
+
+
 def text_of(prompts: Any) -> str:
     """What `prompts=` gives, as text: a file as it stands. Raises PromptError."""
     classes = load_prompts(prompts)  # whatever is wrong with it is told here
-    if any(spec.like for spec in classes.classes):
-        raise PromptError("prompts: examples (like:) are made on the page, by a click on an object")
+    text = listed(classes)
     if not isinstance(prompts, str):
-        return class_list_to_yaml(classes)
+        return text
     if is_url(prompts):
         return read_text(prompts)
     return Path(prompts).expanduser().read_text(encoding="utf-8-sig")

@@ -113,7 +113,7 @@ def tab_of(
             with gr.Row():
                 click = gr.Radio(
                     [choice.value for choice in Click], value=Click.CORRECT.value,
-                    label="A click on the result", scale=3, elem_id=named("click"),
+                    label="A click on the result", scale=3, min_width=320, elem_id=named("click"),
                 )  # fmt: skip
                 new_class = gr.Dropdown(
                     [], label="Class of what is added", scale=1, elem_id=named("new-class"),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from annotate.config.settings import PlaygroundCommand
 from annotate.data.types import Item, Media
-from annotate.discover.class_list import class_list_to_yaml
 from annotate.errors import ConfigError
 from annotate.playground import class_text
 from annotate.record.run_folder import Run
@@ -21,7 +20,7 @@ class Offered:
 
     items: tuple[Item, ...]
     what: str  # they are of
-    prompts: str = ""  # text of a class list; "": none is known
+    prompts: str = ""  # text of a class list that comes with them; "": none does
 
     def names(self, media: Media) -> list[str]:
         """Of pictures or clips, in their order; of many some, spread over all."""
@@ -41,7 +40,7 @@ def offered(command: PlaygroundCommand, run: Run | None) -> Offered:
     """What the command names. The demo is generated where it is asked for. Raises AnnotateError."""
     if run is not None:
         items = tuple(run.source(name, media) for name, media in run.items_with_pictures())
-        return Offered(items, f"run={run.shown()}", class_list_to_yaml(run.classes))
+        return Offered(items, f"run={run.shown()}")
     found = dataset_of(command)
     prompts = class_text.text_of(command.prompts) if command.prompts is not None else ""
     return Offered(found.items, f"dataset={command.dataset.name or command.dataset.path}", prompts)

@@ -98,11 +98,11 @@ class Results:
     def drawn(self, at: int, threshold: float) -> Image:
         """A frame with its instances, at the size that the page shows it.
 
-        Where there are none the best below the threshold are drawn dashed.
+        Where nothing at all reaches the threshold, the best below it are drawn dashed.
         """
         overlay, kept = Overlay(self.run.classes), self.kept(at, threshold)
         picture = fitted(self.picture(at))
-        if kept:
+        if kept or any(self.kept(n, threshold) for n in range(len(self.records))):
             return overlay.draw(picture, kept)
         below = sorted(self.records[at].instances, key=lambda i: -i.score)[:BEST_BELOW]
         missed = {i.instance_id: threshold for i in below}

@@ -13,7 +13,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from annotate.config.settings import PlaygroundCommand, PlaygroundSettings
-from annotate.discover.class_list import class_list_to_yaml
 from annotate.errors import ConfigError
 from annotate.playground import class_text
 from annotate.playground.engine import Engine
@@ -98,10 +97,9 @@ def _listening(settings: PlaygroundSettings) -> socket.socket:
 
 def _prompts(command: PlaygroundCommand, run: Run | None) -> str:
     """The class list that the page begins with; that of the demo is there only with the demo."""
-    if run is not None:
-        return class_list_to_yaml(run.classes)
-    known = command.prompts is not None and command.dataset.kind != "demo"
-    return class_text.text_of(command.prompts) if known else ""
+    if command.prompts is not None and command.dataset.kind != "demo":
+        return class_text.text_of(command.prompts)
+    return class_text.listed(run.classes) if run is not None else ""
 
 
 class _Policy:

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -76,6 +77,11 @@ def test_a_class_list_is_any_that_prompts_takes(
     tmp_path: Path, text: str, names: list[str]
 ) -> None:
     assert list(class_text.read(text, tmp_path).names) == names
+
+
+def test_names_alone_are_a_line_each() -> None:
+    assert class_text.text_of(["red circle", "dog"]) == "red circle\ndog"
+    assert class_text.text_of(["car: car, taxi"]).startswith("classes:")
 
 
 def test_an_example_is_kept_with_its_picture(tmp_path: Path) -> None:
@@ -176,7 +182,7 @@ def dying() -> None:
 
 
 def result(engine: Engine, owner: object, task: object, *args: object) -> object:
-    made = engine.carry_out(owner, task, *args)  # type: ignore[arg-type]
+    made: Any = engine.carry_out(owner, task, *args)  # type: ignore[arg-type]
     while True:
         try:
             next(made)

@@ -152,7 +152,7 @@ def _work(connection: Connection) -> None:
     sys.stderr = _Lines(lambda line: connection.send((SAID, line)))
     terminal.prepare()
     tqdm.set_lock(threading.RLock())  # its own is one that a process which is killed leaves behind
-    import annotate.runner.build  # noqa: F401  (torch: seconds, while nothing is asked for)
+    import annotate.playground.loaded  # noqa: F401  (torch: seconds, while nothing is asked for)
 
     while True:
         try:

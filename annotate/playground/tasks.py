@@ -1,55 +1,42 @@
-"""What the process with the models does for the page. Its models stay from one task to the next."""
+"""What the process with the models does for the page.
+
+`loaded`, which holds them, is imported by what needs it: the page itself has no use for torch.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand, ExportCommand
 from annotate.data.decisions import Decision
-from annotate.data.types import ClassList, Frame, FrameRecord
+from annotate.data.types import Frame, FrameRecord
 from annotate.decode.image import read_image
 from annotate.decode.video import open_video
 from annotate.errors import ConfigError
 from annotate.record import reviews
 from annotate.record.run_folder import Run
 from annotate.report.render import render_run
-from annotate.review.repropagate import repropagate
-from annotate.runner.build import KeptModels, build_worker, make_models
 from annotate.runner.exports import export_run, make_exporters
 from annotate.runner.job import carry_out
-from annotate.runner.pipeline import Pipeline
 from annotate.runner.plan import Plan, plan
 from annotate.runner.terminal import complain
-from annotate.runner.worker import Worker
 
 FORMATS = ("coco", "yolo_seg")
 QUIETLY = ("export=[]", "contact_sheet=false", "runner.progress_s=0.5")
 Point = tuple[float, float, bool]  # px, and whether it is on the object
 
 
-@dataclass(frozen=True, slots=True)
-class _Last:
-    """What was asked last, and the models that it was asked of."""
-
-    settings: AnnotateCommand
-    classes: ClassList
-    pipeline: Pipeline
-
-
-# Of this process, which is there to hold them.
-_kept = KeptModels()
-_last: _Last | None = None
-
-
 def annotate(words: Sequence[str]) -> None:
     """The command itself. Raises AnnotateError."""
+    from annotate.playground import loaded
+
     sys.argv = ["annotate", *words]  # for the run's log
-    carry_out(_planned(words), _loaded)
+    carry_out(_planned(words), loaded.worker)
 
 
 def add_object(
@@ -64,11 +51,11 @@ def add_object(
     In a clip it is followed both ways. How many frames have it now; 0: nothing is there. Raises
     ConfigError for a segmenter that takes boxes alone.
     """
+    from annotate.playground import loaded
+    from annotate.review.repropagate import repropagate
+
     asked = _planned(words)
-    if _last is None or (_last.settings, _last.classes) != (asked.settings, asked.classes):
-        _loaded(asked)
-    assert _last is not None
-    pipeline = _last.pipeline
+    pipeline = loaded.pipeline(asked)
     if not pipeline.takes_points:
         raise ConfigError("This segmenter takes boxes alone; a preset's SAM 2 takes points.")
     opened = Run.open(run)
@@ -79,7 +66,7 @@ def add_object(
     follow: list[Decision] = []
     if record.media == "video":
         complain("following it through the clip")
-        _, segmenter = make_models(asked.settings, _kept)
+        segmenter = loaded.segmenter(asked)
         made = [*opened.reviews(), drawn]
         follow = repropagate(opened, made, lambda: segmenter, asked.settings.segment)
     reviews.write(opened.reviews_dir, [drawn, *follow])
@@ -111,17 +98,6 @@ def export(run: Path, threshold: float) -> list[Path]:
 
 def _planned(words: Sequence[str]) -> Plan:
     return plan(typed(compose([*words, *QUIETLY], "config"), AnnotateCommand))
-
-
-def _loaded(asked: Plan) -> Worker:
-    """Whoever does the work, with models that are loaded, as far as they were not."""
-    global _last
-    settings = asked.settings
-    complain(f"loading {settings.grounder.shown}, {settings.segmenter.shown}")
-    _last = None  # its models may have to make room
-    worker = build_worker(settings, asked.classes, _kept)
-    _last = _Last(settings, asked.classes, worker.pipeline)
-    return worker
 
 
 def _frame(run: Run, record: FrameRecord) -> Frame:

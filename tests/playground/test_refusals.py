@@ -41,7 +41,7 @@ def test_what_is_no_picture_is_said(page: Page, tmp_path: Path, picture: Path) -
     shell.write_bytes(b"GIF89a")
     for path, words in (
         (torn, "cannot decode: image file is truncated"),
-        (notes, "notes.txt is no picture by its name; these are: .avif, .bmp"),
+        (notes, "notes.txt is no picture by its name; these are: .apng, .avif"),
         (bomb, "300 x 300"),
         (shell, "cannot decode"),
         (empty, "empty.png is empty."),

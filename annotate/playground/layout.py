@@ -85,7 +85,9 @@ def tab_of(
                 prompts, label="Classes", lines=5, max_lines=20, info=WORDS,
                 elem_id=named("classes"),
             )  # fmt: skip
-            preset = gr.Dropdown(list(PRESETS), value=models, label="Models")
+            preset = gr.Dropdown(
+                list(PRESETS), value=models, label="Models", elem_id=named("models")
+            )
             prompt = gr.Radio(
                 ["mask", "box", "point"], value=told, label="How SAM 2 is told of a new object",
                 visible=video, elem_id=named("told"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -32,8 +33,12 @@ EXAMPLE = "red circle\nblue square\ngreen triangle"
 KEPT_S = 3600  # after which what a visitor made is removed
 CLEARED_S = 600  # between two looks for that
 # What the models do: one at a time, others wait, and are told their place.
-JOB: dict[str, Any] = {"concurrency_id": "job", "concurrency_limit": 1}
-HIDDEN: dict[str, Any] = {"show_progress": "hidden"}
+JOB: dict[str, Any] = {
+    "concurrency_id": "job", "concurrency_limit": 1, "show_progress": "minimal",
+}  # fmt: skip
+# What needs no model is answered by the very request. (The queue's answers share one stream; it
+# may be closed behind one that ends while the next begins, which then is never answered.)
+AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 
 Shown = dict[Any, Any]  # parts of the page, and what they show from now on
 
@@ -45,6 +50,7 @@ class Place(NamedTuple):
     xy: tuple[float, float]  # px of its frame
     click: Click
     class_name: str
+    number: int  # of two in the same place, each is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Page:
                 )
                 handlers = _Handlers(self, media, tab)
                 handlers.wire()
-                page.load(handlers.offer, None, [tab.pick])
+                page.load(handlers.offer, None, [tab.pick], **AT_ONCE)
         made: gr.Blocks = page
         return made
 
@@ -104,35 +110,40 @@ class _Handlers:
         self._visit, self._place = visit, place
         results = [visit, tab.picture, tab.line, tab.table, tab.status, tab.clip]
         now = [visit, tab.threshold, tab.frame]
-        waiting: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": [tab.status]}
         tab.upload.upload(
-            self.uploaded, [tab.upload, visit], [visit, tab.pick, tab.picture, tab.status]
+            self.uploaded,
+            [tab.upload, visit],
+            [visit, tab.pick, tab.picture, tab.status],
+            **AT_ONCE,
         )
         tab.pick.input(
             self.picked, [tab.pick, tab.prompts, visit],
-            [visit, tab.upload, tab.prompts, tab.picture, tab.status],
+            [visit, tab.upload, tab.prompts, tab.picture, tab.status], **AT_ONCE,
         )  # fmt: skip
         job = tab.begin.click(
             self.annotate,
             [tab.upload, tab.pick, tab.prompts, tab.models, tab.told, tab.floor, *now],
             [*results, tab.command, tab.frame, tab.new_class, tab.files],
-            **JOB, **waiting,
+            show_progress_on=[tab.status], **JOB,
         )  # fmt: skip
         for slider in (tab.threshold, tab.frame):
-            slider.change(self.show, now, results, **HIDDEN)
-        clicked = tab.picture.select(
+            slider.change(self.show, now, results, **AT_ONCE)
+        tab.picture.select(
             self.clicked, [*now, tab.click, tab.new_class, tab.prompts],
-            [place, tab.prompts, *results], **HIDDEN,
+            [place, tab.prompts, *results], **AT_ONCE,
         )  # fmt: skip
-        placed = clicked.then(self.place, [place, *now], [place, *results], **JOB, **HIDDEN)
-        tab.undo.click(self.undo, now, results, **HIDDEN)
-        tab.save.click(self.save, [visit], [tab.status], **HIDDEN)
-        fetched = tab.fetch.click(
-            self.fetch, [tab.prompts, *now], [tab.clip, tab.files, tab.status], **JOB, **waiting
+        placed = place.change(
+            self.place, [place, *now], results, show_progress_on=[tab.status], **JOB
         )
+        tab.undo.click(self.undo, now, results, **AT_ONCE)
+        tab.save.click(self.save, [visit], [tab.status], **AT_ONCE)
+        fetched = tab.fetch.click(
+            self.fetch, [tab.prompts, *now], [tab.clip, tab.files, tab.status],
+            show_progress_on=[tab.status], **JOB,
+        )  # fmt: skip
         # What is at work ends, and what waits for its turn gives it up.
         tab.cancel.click(
-            self.stop, [visit], [tab.status], cancels=[job, placed, fetched], queue=False
+            self.stop, [visit], [tab.status], cancels=[job, placed, fetched], **AT_ONCE
         )
 
     def offer(self) -> Any:
@@ -261,9 +272,8 @@ class _Handlers:
         event: gr.SelectData,
     ) -> Shown:
         """What a click comes to; what the models have to see to is only noted here."""
-        nothing: Shown = {self._place: None}
         if visit is None or visit.results is None:
-            return nothing
+            return {self._visit: visit}
         x, y = event.index
         at = visit.results.at(frame)
         xy = visit.results.frame_xy(at, (float(x), float(y)))
@@ -271,12 +281,12 @@ class _Handlers:
             if click == Click.EXAMPLE:
                 text = visit.exemplify(prompts, at, threshold, xy)
                 said = "It is an example now: Annotate looks for what is like it."
-                return nothing | {self._tab.prompts: text, self._tab.status: said}
+                return {self._tab.prompts: text, self._tab.status: said}
             if click == Click.CORRECT and visit.reject(at, threshold, xy):
-                return nothing | self.show(visit, threshold, frame)
+                return self.show(visit, threshold, frame)
         except AnnotateError as error:
-            return nothing | {self._tab.status: self._refused(error)}
-        place = Place(at, xy, Click(click), class_name)
+            return {self._tab.status: self._refused(error)}
+        place = Place(at, xy, Click(click), class_name, time.monotonic_ns())
         return {self._place: place, self._tab.status: "Asking SAM 2 ..."}
 
     def place(
@@ -284,7 +294,6 @@ class _Handlers:
     ) -> Iterator[Shown]:
         """Have SAM 2 see what lies where a click was."""
         if place is None or visit is None:
-            yield {self._place: None}
             return
         try:
             if place.click == Click.CORRECT:
@@ -293,9 +302,9 @@ class _Handlers:
                 lines = visit.refine(place.at, place.xy, on=place.click == Click.MORE)
             for line in lines:
                 yield {self._tab.status: escaped(line)}
-            yield {self._place: None, **self.show(visit, threshold, frame)}
+            yield self.show(visit, threshold, frame)
         except AnnotateError as error:
-            yield {self._place: None, self._tab.status: self._refused(error)}
+            yield {self._tab.status: self._refused(error)}
 
     def undo(self, visit: Visit | None, threshold: float, frame: float) -> Shown:
         """Take back what was decided last."""

@@ -178,7 +178,9 @@ class Visit:
             return "Nothing was corrected yet."
         written, left = self.handover.save(made)
         run = self.handover.run.shown()
-        said = f"{written:,} decisions saved in {run}/reviews; `annotate export run={run}` follows."
+        several = "" if written == 1 else "s"
+        said = f"{written:,} decision{several} saved in {run}/reviews; "
+        said += f"`annotate export run={run}` follows."
         return said + (f" {left:,} are about objects that the run does not have." if left else "")
 
     def _there(self) -> Results:

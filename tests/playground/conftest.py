@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from annotate.report.video_writer import VideoWriter
 from annotate.synthetic.clip import Clip
@@ -15,6 +15,7 @@ from tests.app_page import CHROMIUM, QUIET
 from tests.playground.driving import served
 from tests.small_runs import still
 
+expect.set_options(timeout=60_000)  # cores may be busy
 SIZE = {"width": 1300, "height": 1400}
 
 

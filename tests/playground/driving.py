@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from tests.app_page import free_port
 
 WAIT_MS = 90_000
 WAIT_S = 60
+SHOWN = "('shows ' + (document.querySelector('#KIND-result img')?.src ?? '') + status)"
 LAST = "/(^|\\n)(Found|Nothing)/"
 CLASSES = "red circle\nblue triangle"
 
@@ -65,22 +67,26 @@ class PageTab:
         """Upload a file, and wait until it is seen or refused."""
         if (clear := self.part("upload", "button[aria-label=Clear]")).count():
             clear.click()
+        before = self._until(SHOWN, WAIT_MS)
         self.page.set_input_files(f"#{self.kind}-upload input[type=file]", str(path))
-        self._until("!!document.querySelector('#KIND-result img') || refused", WAIT_MS)
+        self._until(f"{SHOWN} !== {json.dumps(before)}", WAIT_MS)
 
     def take(self, name: str) -> None:
         """Choose one of those that are there."""
         field = self.part("pick", "input")
         field.wait_for(timeout=WAIT_MS)
         field.click()
+        before = self._until(SHOWN, WAIT_MS)
         self.page.get_by_role("option", name=name).click()
-        self._until("!!document.querySelector('#KIND-result img') || refused", WAIT_MS)
+        self._until(f"{SHOWN} !== {json.dumps(before)}", WAIT_MS)
 
     def begin(self, classes: str | None = None) -> None:
-        """Click on Annotate."""
+        """Click on Annotate, and see that something is said."""
         if classes is not None:
             self.part("classes", "textarea").fill(classes)
+        before = self._until(SHOWN, WAIT_MS)
         self.part("run").click()
+        self._until(f"{SHOWN} !== {json.dumps(before)}", WAIT_MS)
 
     def annotate(self, path: Path, classes: str = CLASSES) -> str:
         """What is said in the end about an upload."""

@@ -181,15 +181,23 @@ def test_an_item_of_the_demo_is_chosen_with_its_class_list(page: Page) -> None:
     assert "2 white star" in tab.said()
 
 
-def test_a_picture_of_a_run_is_corrected_there(
+def test_who_has_the_password_corrects_a_picture_of_a_run(
     browser: Any, picture: Path, by_command: Run, tmp_path: Path
 ) -> None:
     shutil.copytree(by_command.path, tmp_path / "run")
+    keys = [f"run={tmp_path / 'run'}", "playground.password=secret"]
     (tmp_path / "temporary").mkdir()
-    with served(tmp_path / "temporary", f"run={tmp_path / 'run'}") as address:
+    with served(tmp_path / "temporary", *keys) as address:
         page = browser.new_page()
         page.goto(address)
+        page.wait_for_selector("input[type=password]")
+        assert page.locator("#picture-run").count() == 0
+        page.fill("input:not([type=password])", "annotate")
+        page.fill("input[type=password]", "secret")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#picture-run")
         tab = PageTab(page, "picture")
+        assert tab.part("classes", "textarea").input_value() == CLASSES
         tab.take(picture.name)
         tab.begin()
         assert tab.said().startswith("Found: ")
@@ -199,7 +207,7 @@ def test_a_picture_of_a_run_is_corrected_there(
         tab.click_at(inside(first), (record.width, record.height))
         expect(tab.rows).to_have_count(rows - 1)
         tab.part("save").click()
-        tab.wait_to_say("1 decisions saved in")
+        tab.wait_to_say("1 decision saved in")
         page.close()
     (decision,) = reviews.read(tmp_path / "run" / "reviews")
     assert (decision.instance_id, decision.tags) == (first.instance_id, ("reject",))
@@ -240,16 +248,3 @@ def test_a_second_visitor_waits_and_may_give_up(
     second.begin()
     second.wait_to_say("Found: ")
     other.close()
-
-
-def test_a_password_is_asked_for(browser: Any, tmp_path: Path) -> None:
-    with served(tmp_path, "playground.password=secret") as address:
-        page = browser.new_page()
-        page.goto(address)
-        page.wait_for_selector("input[type=password]")
-        assert page.locator("#picture-run").count() == 0
-        page.fill("input:not([type=password])", "annotate")
-        page.fill("input[type=password]", "secret")
-        page.keyboard.press("Enter")
-        page.wait_for_selector("#picture-run")
-        page.close()

@@ -56,6 +56,7 @@ class Tab:
     fetch: gr.Button
     clip: gr.Video
     files: gr.Files
+    ticket: gr.Textbox  # unseen: changes where a click is for the models
 
 
 def tab_of(
@@ -139,9 +140,10 @@ def tab_of(
                 label="Annotated clip", visible=False, interactive=False, elem_id=named("played")
             )
             files = gr.Files(label="Downloads", visible=False, elem_id=named("files"))
+            ticket = gr.Textbox(visible="hidden")
     return Tab(
         upload, pick, words, preset, prompt, least, begin, cancel, command, status, picture, above,
-        frame, click, new_class, line, table, undo, save, fetch, clip, files,
+        frame, click, new_class, line, table, undo, save, fetch, clip, files, ticket,
     )  # fmt: skip
 
 

@@ -50,7 +50,6 @@ class Place(NamedTuple):
     xy: tuple[float, float]  # px of its frame
     click: Click
     class_name: str
-    number: int  # of two in the same place, each is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +129,9 @@ class _Handlers:
             slider.change(self.show, now, results, **AT_ONCE)
         tab.picture.select(
             self.clicked, [*now, tab.click, tab.new_class, tab.prompts],
-            [place, tab.prompts, *results], **AT_ONCE,
+            [place, tab.ticket, tab.prompts, *results], **AT_ONCE,
         )  # fmt: skip
-        placed = place.change(
+        placed = tab.ticket.change(
             self.place, [place, *now], results, show_progress_on=[tab.status], **JOB
         )
         tab.undo.click(self.undo, now, results, **AT_ONCE)
@@ -286,8 +285,11 @@ class _Handlers:
                 return self.show(visit, threshold, frame)
         except AnnotateError as error:
             return {self._tab.status: self._refused(error)}
-        place = Place(at, xy, Click(click), class_name, time.monotonic_ns())
-        return {self._place: place, self._tab.status: "Asking SAM 2 ..."}
+        return {
+            self._place: Place(at, xy, Click(click), class_name),
+            self._tab.ticket: str(time.monotonic_ns()),  # has `place` be called
+            self._tab.status: "Asking SAM 2 ...",
+        }
 
     def place(
         self, place: Place | None, visit: Visit | None, threshold: float, frame: float

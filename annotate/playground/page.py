@@ -164,10 +164,16 @@ class _Handlers:
     def picked(self, pick: str | None, prompts: str, visit: Visit | None) -> Shown:
         """See what was chosen; the class list that goes with it stands in for the example."""
         shown = {self._tab.upload: None, **self._looked(None, pick, visit)}
-        own = self._page.offered.result().prompts if pick else ""
-        if own and prompts.strip() == EXAMPLE:
+        if prompts.strip() == EXAMPLE and (own := self._offered().prompts):
             shown[self._tab.prompts] = own
         return shown
+
+    def _offered(self) -> Offered:
+        """What there is to choose; nothing, where it could not be found."""
+        try:
+            return self._page.offered.result()
+        except AnnotateError:
+            return Offered((), "the dataset, which cannot be read")
 
     def _looked(self, upload: str | None, pick: str | None, visit: Visit | None) -> Shown:
         visit = visit or self._page.visit()
@@ -186,7 +192,7 @@ class _Handlers:
             name = path.name.lstrip(".") or "upload"  # a hidden file is no item of a dataset
             return Item(name, path, self._media, depth=self._page.command.decode.depth)
         if pick:
-            return self._page.offered.result().find(pick, self._media)
+            return self._offered().find(pick, self._media)
         raise MediaError(f"Choose a {'clip' if self._media == 'video' else 'picture'} first.")
 
     def annotate(
@@ -215,16 +221,17 @@ class _Handlers:
             yield {tab.command: asked.shown(visit.folder)}
             for line in visit.annotate(asked):
                 yield {tab.status: escaped(line)}
-            assert visit.results is not None
-            names = list(visit.results.run.classes.names)
-            last = len(visit.results.records) - 1
+            results = visit.results
+            if results is None:  # meanwhile something else was chosen
+                return
+            names, last = list(results.run.classes.names), len(results.records) - 1
             yield {
                 **self.show(visit, threshold, 0),
-                tab.frame: gr.Slider(maximum=max(1, last), value=0, visible=visit.results.is_video),
+                tab.frame: gr.Slider(maximum=max(1, last), value=0, visible=results.is_video),
                 tab.new_class: gr.Dropdown(choices=names, value=names[0]),
                 tab.clip: gr.Video(visible=False),
             }
-            if visit.results.is_video:
+            if results.is_video:
                 yield from self._drawn(visit, threshold)
         except AnnotateError as error:
             gone: Shown = {tab.picture: None, tab.line: gr.Image(visible=False), tab.table: []}
@@ -257,7 +264,8 @@ class _Handlers:
         }
 
     def _said(self, visit: Visit, threshold: float) -> str:
-        assert visit.results is not None
+        if visit.results is None:  # meanwhile something else was chosen
+            return ""
         return paragraphs([visit.results.said(threshold), *visit.remarks])
 
     def clicked(

@@ -20,6 +20,13 @@ def main() -> None:
 
 
 def _playground(argv: list[str]) -> int:
+    interrupt.unwatch()
+    with suppress(KeyboardInterrupt):  # which is how it ends
+        _serve(Words.of(argv))
+    return DONE
+
+
+def _serve(words: Words) -> None:
     # What takes long to import waits until the command is known to be right.
     from annotate.config.compose import compose, typed
     from annotate.config.settings import PlaygroundCommand, folders
@@ -28,29 +35,25 @@ def _playground(argv: list[str]) -> int:
     from annotate.serve.server import check_address
     from annotate.store.remote import allow
 
-    words = Words.of(argv)
     root = Path(tempfile.mkdtemp(prefix="annotate-playground-"))
     try:
         command = typed(compose(words.of_page(root / "demo"), "playground"), PlaygroundCommand)
-        settings = command.playground
-        check_address(settings.host, settings.password, "playground")
+        check_address(command.playground.host, command.playground.password, "playground")
         allow(command.store.protocols)
         run = None if command.run is None else Run.open(*folders(command.run))
+        uploads = root / "gradio"
         # Before gradio is imported: it says nothing to anybody, and keeps what it is given here.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        os.environ["GRADIO_TEMP_DIR"] = str(root / "gradio")
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)
         try:
             from annotate.playground.site import serve
         except ImportError as error:
             raise ConfigError(
                 f"the page needs Gradio: pip install 'annotate[playground]' ({error})"
             ) from error
-        interrupt.unwatch()
-        with suppress(KeyboardInterrupt):  # which is how it ends
-            serve(root, command, run, words)
+        serve(root, uploads, command, run, words)
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    return DONE
 
 
 if __name__ == "__main__":

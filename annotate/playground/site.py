@@ -6,7 +6,6 @@ import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 import uvicorn
@@ -16,68 +15,77 @@ from annotate.config.settings import PlaygroundCommand, PlaygroundSettings
 from annotate.errors import ConfigError
 from annotate.playground import class_text
 from annotate.playground.engine import Engine
+from annotate.playground.guard import Guard
 from annotate.playground.offered import offered
 from annotate.playground.page import Page
 from annotate.playground.words import Words
 from annotate.record.run_folder import Run
 from annotate.runner.interrupt import SIGNALS
 from annotate.runner.terminal import say
+from annotate.serve.server import is_loopback
 
-# A browser asks nobody else: Gradio's page would fetch fonts and say what it is used for.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' "
-    "'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' "
-    "data:; connect-src 'self'; worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'self'"
-)
 GRACE_S = 2  # for requests that are being answered, when it ends
 FONTS = ["system-ui", "sans-serif"]
 
 
-def application(page: Page) -> FastAPI:
-    """The page as an application."""
-    settings = page.command.playground
+def application(page: Page, uploads: Path) -> Guard:
+    """The page as an ASGI application; `uploads` is the folder that Gradio keeps files in."""
+    settings, blocks = page.command.playground, page.blocks().queue(max_size=20)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(_Policy)
     auth = (settings.user, settings.password) if settings.password else None
-    made: FastAPI = gr.mount_gradio_app(
+    made = gr.mount_gradio_app(
         app,
-        page.blocks().queue(max_size=20),
+        blocks,
         path="/",
         server_name=settings.host,
         server_port=settings.port,
         auth=auth,
-        allowed_paths=[str(page.root)],
         max_file_size=settings.max_mb << 20,
         ssr_mode=False,
         mcp_server=False,
         footer_links=[],
         theme=gr.themes.Default(font=FONTS, font_mono=["ui-monospace", "monospace"]),
     )
-    return made
+    blocks.has_launched = True  # else, where it is mounted, it takes any path for an upload
+    return Guard(made, uploads=uploads, on_loopback=is_loopback(settings.host))
 
 
-def serve(root: Path, command: PlaygroundCommand, run: Run | None, words: Words) -> None:
+def serve(
+    root: Path, uploads: Path, command: PlaygroundCommand, run: Run | None, words: Words
+) -> None:
     """Serve it until it is interrupted; what visitors make lies in the folder `root`.
 
-    Raises ConfigError where it cannot listen at the address, PromptError for a bad class list.
+    Raises ConfigError where it cannot listen at the address, or there is no such dataset;
+    PromptError for a bad class list.
     """
-    engine, settings, prompts = Engine(), command.playground, _prompts(command, run)
+    engine, settings, prompts = Engine(), command.playground, _prompts(command, run, words)
     with _listening(settings) as listening, ThreadPoolExecutor(1) as pool:
         known = pool.submit(offered, command, run)
+        if words.value("dataset") or run is not None:  # the demo, which is made, may take its time
+            known.result()
         shown = words.value("dataset") or "FOLDER"
         page = Page(root, command, words.of_jobs, prompts, known, run, shown, engine)
         engine.start()
         try:
             # Errors of what visitors do are told by Gradio; uvicorn's own are of its end, where
             # it breaks off answers that would stream for ever.
-            config = uvicorn.Config(
-                application(page), log_level="critical", timeout_graceful_shutdown=GRACE_S
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    application(page, uploads),
+                    log_level="critical",
+                    timeout_graceful_shutdown=GRACE_S,
+                )
             )
-            say(f"open http://{settings.host}:{settings.port} in a browser; Ctrl+C ends it")
-            # It ends at a signal, and then hands it on, into the midst of its own end.
+
+            def end(number: int, frame: object) -> None:
+                server.should_exit = True
+
+            # uvicorn has handlers of its own, and in the end hands signals on to those before.
             for number in SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
-            uvicorn.Server(config).run([listening])
+                signal.signal(number, end)
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            say(f"open http://{host}:{settings.port} in a browser; Ctrl+C ends it")
+            server.run([listening])
         finally:
             engine.close()
 
@@ -95,27 +103,11 @@ def _listening(settings: PlaygroundSettings) -> socket.socket:
         ) from error
 
 
-def _prompts(command: PlaygroundCommand, run: Run | None) -> str:
+def _prompts(command: PlaygroundCommand, run: Run | None, words: Words) -> str:
     """The class list that the page begins with; that of the demo is there only with the demo."""
-    if command.prompts is not None and command.dataset.kind != "demo":
+    if words.value("prompts"):
         return class_text.text_of(command.prompts)
-    return class_text.listed(run.classes) if run is not None else ""
-
-
-class _Policy:
-    """Adds the policy to every answer; plain ASGI, which streams as it did."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def answered(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"content-security-policy", POLICY.encode()),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, answered)
+    if run is not None:
+        return class_text.listed(run.classes)
+    known = command.prompts is not None and command.dataset.kind != "demo"
+    return class_text.text_of(command.prompts) if known else ""

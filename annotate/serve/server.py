@@ -41,7 +41,7 @@ def check_address(host: str, password: str | None, key: str) -> None:
 
     `key` is the group of settings that has both.
     """
-    if password or _is_loopback(host):
+    if password or is_loopback(host):
         return
     raise ConfigError(
         f"{key}.host={host}: others reach it there; set a password in "
@@ -49,7 +49,8 @@ def check_address(host: str, password: str | None, key: str) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine is called so."""
     if host == "localhost":
         return True
     try:

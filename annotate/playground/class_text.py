@@ -19,14 +19,22 @@ from annotate.errors import PromptError
 from annotate.store.remote import is_url, read_text
 
 EXAMPLES = "examples"  # folder beside the class list, of pictures that `like:` names
+ELSEWHERE = "only objects that were clicked on here can be examples"
 
 
 def write(text: str, folder: Path) -> str:
     """Write it as a file of a folder; what the file is called there."""
-    is_yaml = re.search(r"^\s*(\[|- |classes\s*:)", text, re.MULTILINE) is not None
-    name = "classes.yaml" if is_yaml else "classes.txt"
+    name = "classes.yaml" if _is_yaml(text) else "classes.txt"
     (folder / name).write_text(text, encoding="utf-8")
     return name
+
+
+def _is_yaml(text: str) -> bool:
+    """Whether it is no list of lines; a class may well be called `[brand] logo` or `classes`."""
+    lines = [line.strip() for line in text.splitlines()]
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    inline = first.startswith("[") and text.rstrip().endswith("]")
+    return inline or re.match(r"- |classes\s*:\s*(\[|#|$)", first) is not None
 
 
 def read(text: str, folder: Path) -> ClassList:
@@ -34,13 +42,16 @@ def read(text: str, folder: Path) -> ClassList:
     name = write(text, folder)
     try:
         classes = load_prompts(str(folder / name))
-    except PromptError as error:  # it does not matter where the page keeps it
+    except PromptError as error:
+        if "no such picture" in str(error):  # nor is it told which there are
+            raise PromptError(f"like: {ELSEWHERE}") from error
+        # It does not matter where the page keeps it.
         raise PromptError(str(error).replace(f"{folder}/", "")) from error
     allowed = (folder / EXAMPLES).resolve()
     for like in (like for spec in classes.classes for like in spec.like):
         # Else whoever sees the page could have any picture of this machine looked at.
         if not Example.parse(like).picture.resolve().is_relative_to(allowed):
-            raise PromptError(f"like: {Path(like).name}: only objects clicked on here are examples")
+            raise PromptError(f"like: {ELSEWHERE}")
     return classes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,12 +29,12 @@ def rejected(record: FrameRecord, instance: Instance) -> Decision:
     )
 
 
-def added(record: FrameRecord, class_name: str, number: int, track_id: int) -> Decision:
-    """That there is one more object, the `number`th of the page; its mask is to come."""
+def added(record: FrameRecord, class_name: str, track_id: int) -> Decision:
+    """That there is one more object, whose mask is to come. No other one has its id, anywhere."""
     return Decision(
         frame_id=record.frame_id,
         item=record.item,
-        instance_id=f"{record.frame_id}:{MARK}-{number}",
+        instance_id=f"{record.frame_id}:{MARK}-{uuid.uuid4().hex[:12]}",
         class_name=class_name,
         track_id=track_id or None,
         deleted=False,
@@ -42,16 +43,25 @@ def added(record: FrameRecord, class_name: str, number: int, track_id: int) -> D
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What came of handing decisions over."""
+
+    written: int
+    taken_back: int  # that were written before, and are decisions no more
+    unknown: int  # about what the run does not have
+
+
 @dataclass(slots=True)
 class Handover:
-    """Hands decisions to the run of a dataset; again, whenever there are more."""
+    """Hands the decisions of one job over to the run of a dataset; again where they change."""
 
     run: Run
     _tracks: dict[tuple[str, int], int] = field(default_factory=dict)  # of objects added, there
-    _named: dict[str, str] = field(default_factory=dict)  # ids of objects added, there
+    _written: dict[tuple[str, str], Decision] = field(default_factory=dict)  # by frame and id
 
-    def save(self, decisions: Sequence[Decision]) -> tuple[int, int]:
-        """How many were written, and how many the run has no counterpart for.
+    def save(self, decisions: Sequence[Decision]) -> Saved:
+        """Write what the decisions are in the run, and take back what they are no more.
 
         An object of the page is the one of its class in the run whose box overlaps it by half or
         more. Raises StorageError, also where another process writes to the run.
@@ -61,10 +71,12 @@ class Handover:
             records = {r.frame_id: r for r in held.frames() if r.item in items}
             known = held.decisions()
             made = [self._there(d, records, known, held.classes.names) for d in decisions]
-            written = [decision for decision in made if decision is not None]
-            reviews.write(held.reviews_dir, written)
+            now = {(d.frame_id, d.instance_id or ""): d for d in made if d is not None}
+            gone = [d for key, d in self._written.items() if key not in now]
+            reviews.write(held.reviews_dir, [*map(_reversed, gone), *now.values()])
             held.push("reviews")
-        return len(written), len(made) - len(written)
+            self._written = now
+        return Saved(len(now), len(gone), made.count(None))
 
     def _there(
         self,
@@ -90,21 +102,24 @@ class Handover:
     def _added(
         self, decision: Decision, records: Mapping[str, FrameRecord], known: Decisions
     ) -> Decision:
-        assert decision.instance_id is not None
-        there = known.instances.get(decision.frame_id, {})
-        if decision.instance_id not in self._named:
-            taken = {*there, *self._named.values()}
-            number = 1
-            while (name := f"{decision.frame_id}:{MARK}-{number}") in taken:
-                number += 1
-            self._named[decision.instance_id] = name
-        track_id = decision.track_id
-        if track_id is not None:
-            key = decision.item, track_id
-            if key not in self._tracks:
-                self._tracks[key] = last_track(decision.item, records, known, self._tracks) + 1
-            track_id = self._tracks[key]
-        return replace(decision, instance_id=self._named[decision.instance_id], track_id=track_id)
+        if decision.track_id is None:
+            return decision
+        key = decision.item, decision.track_id
+        if key not in self._tracks:
+            self._tracks[key] = last_track(decision.item, records, known, self._tracks) + 1
+        track_id = self._tracks[key]
+        # What was carried along is called by its track: see `repropagate`.
+        carried = f"{decision.frame_id}:carried-{track_id}"
+        instance_id = decision.instance_id if decision.by == "person" else carried
+        return replace(decision, track_id=track_id, instance_id=instance_id)
+
+
+def _reversed(decision: Decision) -> Decision:
+    """What takes a decision back."""
+    when = datetime.now(UTC)
+    if decision.added:
+        return replace(decision, deleted=True, when=when)
+    return replace(decision, tags=(), when=when)
 
 
 def last_track(

@@ -87,12 +87,14 @@ class Engine:
                 if self._let_go(this):
                     self._kill()
 
-    def stop(self, owner: object) -> None:
-        """End what this owner has at work, if anything; models are loaded anew afterwards."""
+    def stop(self, owner: object) -> bool:
+        """End what this owner has at work; models are loaded anew afterwards. Whether any was."""
         with self._free:
-            if self._at_work is not None and self._at_work[0] is owner:
-                self._let_go(self._at_work[1])
-                self._kill()
+            if self._at_work is None or self._at_work[0] is not owner:
+                return False
+            self._let_go(self._at_work[1])
+            self._kill()
+            return True
 
     def _next(self, connection: Connection, this: object) -> tuple[str, Any]:
         """What the process says next, unless nobody wants to know any more."""

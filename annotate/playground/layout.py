@@ -149,7 +149,7 @@ def tab_of(
 
 def escaped(text: str) -> str:
     """As it stands, in Markdown: what a file or a class is called is no markup."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|<>~" else c for c in text)
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|<>~$&" else c for c in text)
 
 
 def refusal(text: str) -> str:

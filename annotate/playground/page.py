@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 
@@ -16,7 +16,6 @@ from annotate.config.settings import PlaygroundCommand
 from annotate.data.types import Item, Media
 from annotate.errors import AnnotateError, MediaError
 from annotate.playground.asked import Asked, Limits
-from annotate.playground.corrections import Handover
 from annotate.playground.engine import Engine
 from annotate.playground.layout import Click, Tab, escaped, paragraphs, refusal, tab_of
 from annotate.playground.offered import Offered
@@ -28,7 +27,8 @@ TITLE = (
     "# annotate\nTry words on a picture or a clip before the long run. Nothing leaves this machine."
 )
 CLIP = "Annotated clip"
-STALE_CLIP = f"{CLIP}, before the last change (Make downloads draws it anew)"
+FILES = "Downloads"
+STALE = ", before the last change (Make downloads makes them anew)"
 EXAMPLE = "red circle\nblue square\ngreen triangle"
 KEPT_S = 3600  # after which what a visitor made is removed
 CLEARED_S = 600  # between two looks for that
@@ -40,6 +40,7 @@ JOB: dict[str, Any] = {
 # may be closed behind one that ends while the next begins, which then is never answered.)
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 
+T = TypeVar("T")
 Shown = dict[Any, Any]  # parts of the page, and what they show from now on
 
 
@@ -47,6 +48,7 @@ class Place(NamedTuple):
     """A click that the models have to see to."""
 
     at: int  # the record
+    frame_id: str  # of it
     xy: tuple[float, float]  # px of its frame
     click: Click
     class_name: str
@@ -91,8 +93,8 @@ class Page:
         """Of a new visitor."""
         own = self.command.playground
         limits = Limits(own.max_mb, own.max_frames, self.command.dataset.max_pixels)
-        handover = Handover(self.run) if self.run is not None else None
-        return Visit(Path(tempfile.mkdtemp(dir=self.root)), self.engine, limits, handover=handover)
+        folder = Path(tempfile.mkdtemp(dir=self.root))
+        return Visit(folder, self.engine, limits, self.run, threshold=self.command.threshold)
 
 
 class _Handlers:
@@ -107,22 +109,18 @@ class _Handlers:
         visit = gr.State(None, time_to_live=KEPT_S, delete_callback=_forget)
         place: gr.State = gr.State(None)
         self._visit, self._place = visit, place
-        results = [visit, tab.picture, tab.line, tab.table, tab.status, tab.clip]
+        results = [visit, tab.picture, tab.line, tab.table, tab.status, tab.clip, tab.files]
+        begun = [*results, tab.command, tab.frame]
         now = [visit, tab.threshold, tab.frame]
-        tab.upload.upload(
-            self.uploaded,
-            [tab.upload, visit],
-            [visit, tab.pick, tab.picture, tab.status],
-            **AT_ONCE,
-        )
+        tab.upload.upload(self.uploaded, [tab.upload, visit], [tab.pick, *begun], **AT_ONCE)
         tab.pick.input(
             self.picked, [tab.pick, tab.prompts, visit],
-            [visit, tab.upload, tab.prompts, tab.picture, tab.status], **AT_ONCE,
+            [tab.upload, tab.prompts, *begun], **AT_ONCE,
         )  # fmt: skip
         job = tab.begin.click(
             self.annotate,
             [tab.upload, tab.pick, tab.prompts, tab.models, tab.told, tab.floor, *now],
-            [*results, tab.command, tab.frame, tab.new_class, tab.files],
+            [*begun, tab.new_class],
             show_progress_on=[tab.status], **JOB,
         )  # fmt: skip
         for slider in (tab.threshold, tab.frame):
@@ -132,18 +130,16 @@ class _Handlers:
             [place, tab.ticket, tab.prompts, *results], **AT_ONCE,
         )  # fmt: skip
         placed = tab.ticket.change(
-            self.place, [place, *now], results, show_progress_on=[tab.status], **JOB
+            self.place, [place, visit], results, show_progress_on=[tab.status], **JOB
         )
         tab.undo.click(self.undo, now, results, **AT_ONCE)
         tab.save.click(self.save, [visit], [tab.status], **AT_ONCE)
         fetched = tab.fetch.click(
-            self.fetch, [tab.prompts, *now], [tab.clip, tab.files, tab.status],
+            self.fetch, now, results,
             show_progress_on=[tab.status], **JOB,
         )  # fmt: skip
         # What is at work ends, and what waits for its turn gives it up.
-        tab.cancel.click(
-            self.stop, [visit], [tab.status], cancels=[job, placed, fetched], **AT_ONCE
-        )
+        tab.cancel.click(self.stop, [visit], results, cancels=[job, placed, fetched], **AT_ONCE)
 
     def offer(self) -> Any:
         """What there is to choose, once it is known."""
@@ -176,14 +172,26 @@ class _Handlers:
             return Offered((), "the dataset, which cannot be read")
 
     def _looked(self, upload: str | None, pick: str | None, visit: Visit | None) -> Shown:
-        visit = visit or self._page.visit()
-        visit.forget()
-        shown: Shown = {self._visit: visit, self._tab.picture: None, self._tab.status: ""}
+        visit, said = visit or self._page.visit(), ""
         try:
-            shown[self._tab.picture] = visit.look(self._item(upload, pick))
+            visit.look(self._item(upload, pick))
         except AnnotateError as error:
-            shown[self._tab.status] = self._refused(error)
-        return shown
+            said = self._refused(error)
+        return self._cleared(visit) | {self._tab.status: said}
+
+    def _cleared(self, visit: Visit) -> Shown:
+        """Nothing but what is chosen."""
+        tab = self._tab
+        return {
+            self._visit: visit,
+            tab.picture: visit.preview,
+            tab.line: gr.Image(value=None, visible=False),
+            tab.table: [],
+            tab.clip: gr.Video(value=None, visible=False),
+            tab.files: gr.Files(value=None, visible=False),
+            tab.command: "",
+            tab.frame: gr.Slider(value=0, visible=False),
+        }
 
     def _item(self, upload: str | None, pick: str | None) -> Item:
         """Raises AnnotateError where nothing is chosen."""
@@ -209,7 +217,8 @@ class _Handlers:
     ) -> Iterator[Shown]:
         """How far it is, then the results; of a clip also the annotated one."""
         tab, visit = self._tab, visit or self._page.visit()
-        yield {self._visit: visit, tab.status: "Beginning ...", tab.files: gr.Files(visible=False)}
+        visit.threshold, visit.frame = threshold, 0
+        yield self._cleared(visit) | {tab.status: "Beginning ..."}
         own = [f"ground.floor={floor:g}", f"threshold={threshold:g}"]
         if self._media == "video":
             own.append(f"track.prompt={told}")
@@ -220,53 +229,54 @@ class _Handlers:
             )  # fmt: skip
             yield {tab.command: asked.shown(visit.folder)}
             for line in visit.annotate(asked):
-                yield {tab.status: escaped(line)}
+                yield {self._visit: visit, tab.status: escaped(line)}  # it is not forgotten then
             results = visit.results
             if results is None:  # meanwhile something else was chosen
                 return
-            names, last = list(results.run.classes.names), len(results.records) - 1
+            names, last = list(results.run.classes.names), results.records[-1].frame_index
             yield {
-                **self.show(visit, threshold, 0),
+                **self._seen(visit),
                 tab.frame: gr.Slider(maximum=max(1, last), value=0, visible=results.is_video),
                 tab.new_class: gr.Dropdown(choices=names, value=names[0]),
-                tab.clip: gr.Video(visible=False),
             }
             if results.is_video:
-                yield from self._drawn(visit, threshold)
+                path = yield from self._telling(visit, visit.draw())
+                yield self._seen(visit) | {tab.clip: gr.Video(str(path), label=CLIP, visible=True)}
         except AnnotateError as error:
-            gone: Shown = {tab.picture: None, tab.line: gr.Image(visible=False), tab.table: []}
-            yield {**(gone if visit.results is None else {}), tab.status: self._refused(error)}
+            yield {tab.status: self._refused(error)}
 
-    def _drawn(self, visit: Visit, threshold: float) -> Iterator[Shown]:
-        """The annotated clip, to be played."""
-        drawing = visit.draw(threshold)
+    def _telling(self, visit: Visit, task: Generator[str, None, T]) -> Generator[Shown, None, T]:
+        """What a task says, shown; what it comes to."""
         while True:
             try:
-                yield {self._tab.status: escaped(next(drawing))}
+                yield {self._visit: visit, self._tab.status: escaped(next(task))}
             except StopIteration as end:
-                clip = gr.Video(value=str(end.value), label=CLIP, visible=True)
-                yield {self._tab.clip: clip, self._tab.status: self._said(visit, threshold)}
-                return
+                result: T = end.value
+                return result
 
     def show(self, visit: Visit | None, threshold: float, frame: float) -> Shown:
-        """The stored results at a threshold: no model is asked."""
-        if visit is None or visit.results is None:
+        """The stored results where the sliders are now: no model is asked."""
+        if visit is None:
+            return {self._visit: None}
+        visit.threshold, visit.frame = threshold, frame
+        return self._seen(visit)
+
+    def _seen(self, visit: Visit) -> Shown:
+        """The results as they are now, which may be none."""
+        results, tab, threshold = visit.results, self._tab, visit.threshold
+        if results is None:
             return {self._visit: visit}
-        results, tab = visit.results, self._tab
         line = results.timeline(threshold) if results.is_video else None
+        said = [results.said(threshold), *visit.remarks]
         return {
             self._visit: visit,
-            tab.picture: results.drawn(results.at(frame), threshold),
+            tab.picture: results.drawn(results.at(visit.frame), threshold),
             tab.line: gr.Image(value=line, visible=results.is_video),
             tab.table: results.table(threshold),
-            tab.status: self._said(visit, threshold),
-            tab.clip: gr.Video(label=CLIP if visit.is_drawn(threshold) else STALE_CLIP),
+            tab.status: paragraphs(said),
+            tab.clip: gr.Video(label=CLIP if visit.is_drawn() else f"{CLIP}{STALE}"),
+            tab.files: gr.Files(label=FILES if visit.is_fetched() else f"{FILES}{STALE}"),
         }
-
-    def _said(self, visit: Visit, threshold: float) -> str:
-        if visit.results is None:  # meanwhile something else was chosen
-            return ""
-        return paragraphs([visit.results.said(threshold), *visit.remarks])
 
     def clicked(
         self,
@@ -281,6 +291,7 @@ class _Handlers:
         """What a click comes to; what the models have to see to is only noted here."""
         if visit is None or visit.results is None:
             return {self._visit: visit}
+        visit.threshold, visit.frame = threshold, frame
         x, y = event.index
         at = visit.results.at(frame)
         xy = visit.results.frame_xy(at, (float(x), float(y)))
@@ -290,29 +301,28 @@ class _Handlers:
                 said = "It is an example now: Annotate looks for what is like it."
                 return {self._tab.prompts: text, self._tab.status: said}
             if click == Click.CORRECT and visit.reject(at, threshold, xy):
-                return self.show(visit, threshold, frame)
+                return self._seen(visit)
         except AnnotateError as error:
             return {self._tab.status: self._refused(error)}
         return {
-            self._place: Place(at, xy, Click(click), class_name),
+            self._place: Place(
+                at, visit.results.records[at].frame_id, xy, Click(click), class_name
+            ),
             self._tab.ticket: str(time.monotonic_ns()),  # has `place` be called
             self._tab.status: "Asking SAM 2 ...",
         }
 
-    def place(
-        self, place: Place | None, visit: Visit | None, threshold: float, frame: float
-    ) -> Iterator[Shown]:
+    def place(self, place: Place | None, visit: Visit | None) -> Iterator[Shown]:
         """Have SAM 2 see what lies where a click was."""
-        if place is None or visit is None:
+        if place is None or visit is None or not visit.shows(place.at, place.frame_id):
             return
         try:
             if place.click == Click.CORRECT:
                 lines = visit.add(place.at, place.xy, place.class_name)
             else:
                 lines = visit.refine(place.at, place.xy, on=place.click == Click.MORE)
-            for line in lines:
-                yield {self._tab.status: escaped(line)}
-            yield self.show(visit, threshold, frame)
+            yield from self._telling(visit, lines)
+            yield self._seen(visit)
         except AnnotateError as error:
             yield {self._tab.status: self._refused(error)}
 
@@ -324,27 +334,21 @@ class _Handlers:
             return {self._tab.status: self._refused(error)}
         return self.show(visit, threshold, frame)
 
-    def fetch(
-        self, prompts: str, visit: Visit | None, threshold: float, frame: float
-    ) -> Iterator[Shown]:
+    def fetch(self, visit: Visit | None, threshold: float, frame: float) -> Iterator[Shown]:
         """Make everything that can be downloaded."""
         tab = self._tab
         try:
             if visit is None:
                 raise MediaError(NOTHING_ASKED)
-            making = visit.fetch(prompts, threshold)
-            while True:
-                try:
-                    yield {tab.status: escaped(next(making))}
-                except StopIteration as end:
-                    files = gr.Files(value=[str(path) for path in end.value], visible=True)
-                    shown: Shown = {tab.files: files, tab.status: self._said(visit, threshold)}
-                    if self._media == "video":
-                        shown[tab.clip] = gr.Video(
-                            value=str(end.value[0]), label=CLIP, visible=True
-                        )
-                    yield shown
-                    return
+            visit.threshold, visit.frame = threshold, frame
+            paths = yield from self._telling(visit, visit.fetch())
+            shown = self._seen(visit)
+            files = FILES if visit.is_fetched() else f"{FILES}{STALE}"
+            shown[tab.files] = gr.Files([str(p) for p in paths], label=files, visible=True)
+            if self._media == "video":
+                clip = CLIP if visit.is_drawn() else f"{CLIP}{STALE}"
+                shown[tab.clip] = gr.Video(str(paths[0]), label=clip, visible=True)
+            yield shown
         except AnnotateError as error:
             yield {tab.status: self._refused(error)}
 
@@ -357,9 +361,9 @@ class _Handlers:
         return {self._tab.status: said}
 
     def stop(self, visit: Visit | None) -> Shown:
-        """End what this visitor has at work."""
-        if visit is not None:
-            visit.stop()
+        """End what this visitor has at work, or has waiting."""
+        if visit is not None and not visit.stop() and visit.results is not None:
+            return self._seen(visit)
         return {self._tab.status: refusal("Stopped.")}
 
     def _refused(self, error: AnnotateError) -> str:

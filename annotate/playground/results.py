@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,23 +66,17 @@ class Results:
             parts[-1].unlink()
         return Results.read(self.run.path)
 
-    def next_track(self) -> int:
-        """A track id that nothing has, 0 in a picture."""
-        if not self.is_video:
-            return 0
-        return 1 + max((i.track_id for i in self._all()), default=0)
-
-    def next_number(self) -> int:
-        """Of the next object that is added."""
-        return 1 + sum(d.added and d.by == "person" for d in self.run.reviews())
+    def last_track(self) -> int:
+        """The highest track id, 0 where there is none."""
+        return max((i.track_id for i in self._all()), default=0)
 
     @property
     def is_video(self) -> bool:
         return self.records[0].media == "video"
 
     def at(self, frame: float) -> int:
-        """Which record a frame slider's number means."""
-        return min(int(frame), len(self.records) - 1)
+        """Which record shows a frame of the clip, or the annotated one before it."""
+        return max(0, bisect_right(self.records, int(frame), key=lambda r: r.frame_index) - 1)
 
     def kept(self, at: int, threshold: float) -> list[Instance]:
         """The instances of a record that an export at this threshold has."""

@@ -17,9 +17,10 @@ from annotate.decode.video import open_video
 from annotate.errors import ConfigError, MediaError
 from annotate.playground import class_text, corrections, tasks
 from annotate.playground.asked import RUN, Asked, Limits
-from annotate.playground.corrections import Handover
+from annotate.playground.corrections import Handover, Saved
 from annotate.playground.engine import Engine
 from annotate.playground.results import Results, fitted
+from annotate.record.run_folder import Run
 
 WARNING = "warning: "
 NOTHING_ASKED = "Annotate something first."
@@ -42,36 +43,51 @@ class Visit:
     folder: Path
     engine: Engine
     limits: Limits
+    run: Run | None = None  # that corrections can be saved to
     results: Results | None = None
+    preview: Image | None = None  # of what is chosen
     remarks: list[str] = field(default_factory=list)  # of the last job
-    handover: Handover | None = None
+    threshold: float = 0.0  # where the sliders are, whatever goes on meanwhile
+    frame: float = 0
     _words: list[str] = field(default_factory=list)  # of the last job
+    _prompts: str = ""
+    _handover: Handover | None = None
     _marked: Marked | None = None
+    _last_track: int = 0  # that an object was given, even if it was taken back
     _drawn: tuple[Results, float] | None = None  # what the annotated clip shows
+    _fetched: tuple[Results, float] | None = None  # what the downloads hold
 
     def close(self) -> None:
         """End what is at work, and remove everything."""
         self.engine.stop(self)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def stop(self) -> None:
-        """End what is at work."""
-        self.engine.stop(self)
-
-    def forget(self) -> None:
-        """Let go of the results: something else is looked at."""
-        self.results, self._marked, self._drawn, self.remarks = None, None, None, []
+    def stop(self) -> bool:
+        """End what is at work; whether anything was."""
+        return self.engine.stop(self)
 
     def look(self, item: Item) -> Image:
-        """A picture, or a clip's first frame, at the size that the page shows it. MediaError."""
+        """A picture, or a clip's first frame, at the size that the page shows it. MediaError.
+
+        What was at work or found before is let go of: it is of something else.
+        """
+        self.engine.stop(self)
+        self._forget()
+        self.preview = None
         with at_hand(item) as source:
             self.limits.check(source)
-            return fitted(_first_frame(source, self.limits.max_pixels).image)
+            self.preview = fitted(_first_frame(source, self.limits.max_pixels).image)
+        return self.preview
+
+    def _forget(self) -> None:
+        self.results, self._marked, self._drawn, self._fetched = None, None, None, None
+        self._handover = Handover(self.run) if self.run is not None else None
+        self._last_track, self.remarks = 0, []
 
     def annotate(self, asked: Asked) -> Generator[str]:
         """Raises AnnotateError."""
-        self.forget()
-        self._words = asked.lay_out(self.folder, self.limits)
+        self._forget()
+        self._words, self._prompts = asked.lay_out(self.folder, self.limits), asked.prompts
         yield "Beginning ..."
         for line in self.engine.carry_out(self, tasks.annotate, self._words):
             if line.startswith(WARNING):
@@ -101,7 +117,10 @@ class Visit:
         record = results.records[at]
         if class_name not in results.run.classes.names:
             raise ConfigError("Choose the class of the new object first.")
-        new = corrections.added(record, class_name, results.next_number(), results.next_track())
+        track_id = 0
+        if results.is_video:
+            track_id = self._last_track = 1 + max(self._last_track, results.last_track())
+        new = corrections.added(record, class_name, track_id)
         yield from self._mark(Marked(record, new, [(*point_xy, True)]))
 
     def refine(self, at: int, point_xy: tuple[float, float], *, on: bool) -> Generator[str]:
@@ -148,40 +167,54 @@ class Visit:
             prompts, self.folder, found.class_name, picture, found.box_xyxy
         )
 
-    def draw(self, threshold: float) -> Generator[str, None, Path]:
+    def draw(self) -> Generator[str, None, Path]:
         """The annotated clip, playable, or picture. Raises AnnotateError."""
-        results = self._there()
+        results, threshold = self._there(), self.threshold
         path = yield from self.engine.carry_out(self, tasks.draw, results.run.path, threshold)
         self._drawn = results, threshold
         return path
 
-    def is_drawn(self, threshold: float) -> bool:
-        """Whether the annotated clip shows the results as they are now."""
-        drawn = self._drawn
-        return drawn is not None and drawn[0] is self.results and drawn[1] == threshold
+    def shows(self, at: int, frame_id: str) -> bool:
+        """Whether a record of the results is of this frame."""
+        records = self.results.records if self.results is not None else ()
+        return at < len(records) and records[at].frame_id == frame_id
 
-    def fetch(self, prompts: str, threshold: float) -> Generator[str, None, list[Path]]:
-        """Everything there is to download. Raises AnnotateError."""
-        results = self._there()
+    def is_drawn(self) -> bool:
+        """Whether the annotated clip shows the results as they are now."""
+        return self._is_now(self._drawn)
+
+    def is_fetched(self) -> bool:
+        """Whether the downloads hold the results as they are now."""
+        return self._is_now(self._fetched)
+
+    def _is_now(self, made: tuple[Results, float] | None) -> bool:
+        return made is not None and made[0] is self.results and made[1] == self.threshold
+
+    def fetch(self) -> Generator[str, None, list[Path]]:
+        """Everything there is to download, of the results as they are now. Raises AnnotateError."""
+        results, threshold = self._there(), self.threshold
         run = results.run.path
-        drawn = yield from self.draw(threshold)
+        drawn = yield from self.draw()
         zips = yield from self.engine.carry_out(self, tasks.export, run, threshold)
         decided = sorted(results.run.reviews_dir.glob("*.parquet"))
-        return [drawn, *zips, *decided, class_text.packed(prompts, self.folder)]
+        classes = class_text.packed(self._prompts, self.folder)
+        self._fetched = results, threshold
+        return [drawn, *zips, *decided, classes]
 
     def save(self) -> str:
         """Hand the decisions over to the run that the page was opened with; a sentence."""
-        results = self._there()
-        assert self.handover is not None
-        made = list(results.run.reviews())
-        if not made:
+        made = list(self._there().run.reviews())
+        assert self._handover is not None and self.run is not None
+        saved = self._handover.save(made)
+        if saved == Saved(0, 0, 0):
             return "Nothing was corrected yet."
-        written, left = self.handover.save(made)
-        run = self.handover.run.shown()
-        several = "" if written == 1 else "s"
-        said = f"{written:,} decision{several} saved in {run}/reviews; "
-        said += f"`annotate export run={run}` follows."
-        return said + (f" {left:,} are about objects that the run does not have." if left else "")
+        counts = [
+            (saved.written, "saved"),
+            (saved.taken_back, "taken back"),
+            (saved.unknown, "about objects that the run does not have"),
+        ]
+        said = ", ".join(f"{n:,} {what}" for n, what in counts if n or what == "saved")
+        return f"Decisions in {self.run.shown()}/reviews: {said}. Exports of it carry them out."
 
     def _there(self) -> Results:
         if self.results is None:

@@ -38,6 +38,8 @@ LIMITS = Limits(max_mb=1, max_frames=5, max_pixels=40_000)
         (["run=there-is-none"], "there-is-none"),
         (["run=a", "dataset=."], "run= and dataset=: a run has its dataset"),
         (["dataset=.", "prompts=gone.txt"], "gone.txt"),
+        (["prompts=gone.txt"], "gone.txt"),
+        (["dataset=/there/is/none"], "/there/is/none"),
     ],
 )
 def test_a_wrong_command_is_one_line(
@@ -71,6 +73,8 @@ def test_keys_of_the_command_line_are_those_of_every_job() -> None:
         ("[red circle, 007]", ["red circle", "007"]),
         ("- red circle\n- {name: car, threshold: 0.4}", ["red circle", "car"]),
         ("classes:\n  - car", ["car"]),
+        ("[brand] logo\ncar", ["[brand] logo", "car"]),
+        ("classes: two, more\ncar", ["classes", "car"]),
     ],
 )
 def test_a_class_list_is_any_that_prompts_takes(
@@ -110,7 +114,7 @@ def test_no_other_picture_of_the_machine_is_an_example(tmp_path: Path) -> None:
     folder.mkdir()
     still(tmp_path / "secret.png", 1)
     for path in ("../secret.png", str(tmp_path / "secret.png"), "examples/../../secret.png"):
-        with pytest.raises(PromptError, match=r"only objects clicked on here|no such picture"):
+        with pytest.raises(PromptError, match=r"^like: only objects that were clicked on here"):
             class_text.read(f"- {{name: it, like: ['{path}#1,1,2,2']}}", folder)
 
 

@@ -13,8 +13,7 @@ from annotate.data import geometry
 from annotate.data.decisions import Decision
 from annotate.data.types import FrameRecord, Instance, Rle
 from annotate.errors import StorageError
-from annotate.playground.corrections import Handover, added, rejected
-from annotate.record import reviews
+from annotate.playground.corrections import Handover, Saved, added, rejected
 from annotate.record.lock import one_writer
 from annotate.record.run_folder import Run
 from tests.small_runs import draw_stills
@@ -49,7 +48,7 @@ def test_a_rejection_is_of_the_object_that_the_run_has_there(run: Run) -> None:
     # Found on the page with other settings: another number, and a box beside by some pixels.
     x0, y0, x1, y1 = instance.box_xyxy
     seen = replace(instance, instance_id=f"{record.frame_id}:77", box_xyxy=(x0, y0, x1 - 1, y1))
-    assert Handover(run).save([rejected(record, seen)]) == (1, 0)
+    assert Handover(run).save([rejected(record, seen)]) == Saved(1, 0, 0)
     (made,) = run.reviews()
     assert made.instance_id == instance.instance_id and made.seen_box == instance.box_xyxy
     verdicts = run.decisions().apply(record, run.classes).verdicts
@@ -68,19 +67,20 @@ def test_what_the_run_does_not_have_is_counted(run: Run, change: str) -> None:
         decision = replace(decision, seen_box=(x0 + 90, y0 + 90, x1 + 90, y1 + 90))
     else:
         decision = replace(decision, frame_id="gone.png", item="gone.png")
-    assert Handover(run).save([decision]) == (0, 1)
+    assert Handover(run).save([decision]) == Saved(0, 0, 1)
     assert list(run.reviews()) == []
 
 
 def test_what_was_added_is_there_once_however_often_it_is_saved(run: Run) -> None:
     record, _ = first(run)
     name = run.classes.names[0]
-    there = replace(added(record, name, 1, 0), mask=mask_of(record))
-    reviews.write(run.reviews_dir, [there])  # of a page of before
+    mine = replace(added(record, name, 0), mask=mask_of(record))
     handover = Handover(run)
-    mine = replace(added(record, name, 1, 0), mask=mask_of(record))
-    assert handover.save([mine]) == (1, 0)
-    assert handover.save([mine, rejected(*first(run))]) == (2, 0)
+    assert handover.save([mine]) == Saved(1, 0, 0)
+    assert handover.save([mine, rejected(*first(run))]) == Saved(2, 0, 0)
+    # Of the next job, after another Annotate: nothing of before is lost.
+    other = replace(added(record, name, 0), mask=mask_of(record))
+    assert Handover(run).save([other]) == Saved(1, 0, 0)
     applied = run.decisions().apply(record, run.classes)
     assert applied.conflicts == ()
     drawn = [i for i in applied.record.instances if i.origin == "reviewed"]
@@ -88,12 +88,26 @@ def test_what_was_added_is_there_once_however_often_it_is_saved(run: Run) -> Non
     assert all(i.mask == mask_of(record) and i.area == 35 for i in drawn)
 
 
+def test_what_is_taken_back_is_taken_back_there(run: Run) -> None:
+    record, instance = first(run)
+    mine = replace(added(record, run.classes.names[0], 0), mask=mask_of(record))
+    handover = Handover(run)
+    assert handover.save([mine, rejected(record, instance)]) == Saved(2, 0, 0)
+    assert handover.save([]) == Saved(0, 2, 0)
+    applied = run.decisions().apply(record, run.classes)
+    assert applied.verdicts == {} and applied.record.instances == record.instances
+    assert handover.save([mine]) == Saved(1, 0, 0)
+    assert len(run.decisions().apply(record, run.classes).record.instances) == 1 + len(
+        record.instances
+    )
+
+
 def test_an_added_object_needs_a_class_and_a_size_that_the_run_has(run: Run) -> None:
     record, _ = first(run)
-    unknown = replace(added(record, "zebra", 1, 0), mask=mask_of(record))
+    unknown = replace(added(record, "zebra", 0), mask=mask_of(record))
     small = rle(np.ones((3, 3), bool))
-    resized = replace(added(record, run.classes.names[0], 2, 0), mask=small)
-    assert Handover(run).save([unknown, resized]) == (0, 2)
+    resized = replace(added(record, run.classes.names[0], 0), mask=small)
+    assert Handover(run).save([unknown, resized]) == Saved(0, 0, 2)
 
 
 def test_a_run_that_is_at_work_is_left_alone(run: Run) -> None:
@@ -118,8 +132,11 @@ def test_tracks_that_were_added_get_numbers_that_the_run_has_not(tmp_path: Path)
     mask = rle(np.ones((12, 20), bool))
     made: list[Decision] = []
     for track in (1, 2):
-        made += [replace(added(frame, name, track, track), mask=mask) for frame in frames]
-    assert Handover(run).save(made) == (4, 0)
+        clicked, followed = (replace(added(f, name, track), mask=mask) for f in frames)
+        carried = f"{followed.frame_id}:carried-{track}"
+        made += [clicked, replace(followed, by="propagation", instance_id=carried)]
+    assert Handover(run).save(made[:2]) == Saved(2, 0, 0)
+    assert Handover(run).save(made[2:]) == Saved(2, 0, 0)  # of another job
     assert sorted({d.track_id or 0 for d in run.reviews()}) == [5, 6]
     for frame in frames:
         applied = run.decisions().apply(frame, run.classes)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,8 +59,10 @@ def test_what_is_no_picture_is_said(page: Page, tmp_path: Path, picture: Path) -
     tab.wait_to_say("empty.png is empty.")
     assert page.locator("#picture-status img").count() == 0
     assert tab.annotate(picture, "# nothing\n").startswith("classes.txt: no class in it")
-    stolen = f"- {{name: it, like: ['{picture}#1,1,9,9']}}"
-    assert "only objects clicked on here are examples" in tab.annotate(picture, stolen)
+    for path in (picture, tmp_path / "gone.png"):
+        stolen = f"- {{name: it, like: ['{path}#1,1,9,9']}}"
+        refused = "like: only objects that were clicked on here can be examples"
+        assert tab.annotate(picture, stolen) == refused
     assert tab.annotate(picture).startswith("Found: ")
 
 
@@ -95,3 +100,42 @@ def test_models_that_are_not_there_are_a_sentence(page: Page) -> None:
     page.get_by_role("option", name="fast").click()
     tab.begin()
     assert "grounding-dino-tiny" in tab.said()
+
+
+def ask(address: str, path: str, body: object = None, **headers: str) -> int:
+    """The status of an answer to a request that no browser would make."""
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(f"{address}{path}", data, headers)
+    try:
+        with urllib.request.urlopen(asked) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "APPLICATION/JSON; x=1"])
+@pytest.mark.parametrize("route", ["call/uploaded", "run/uploaded", "run/predict", "queue/join"])
+def test_only_what_was_uploaded_is_a_file(
+    address: str, tmp_path: Path, temporary: Path, route: str, kind: str
+) -> None:
+    secret = still(tmp_path / "secret.png", 1)
+    sideways = next(temporary.glob("annotate-playground-*")) / "gradio/../../../secret.png"
+    for path in (str(secret), "/etc/hostname", "http://127.0.0.1/a.png", str(sideways), 7):
+        named = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        for data in ([named, None], [[{"deep": [named]}], None]):
+            body = {"data": data, "fn_index": 0, "session_hash": "x"}
+            assert ask(address, f"gradio_api/{route}", body, **{"Content-Type": kind}) == 403
+    assert ask(address, f"gradio_api/file={secret}") == 403
+    assert ask(address, "gradio_api/deep_link?session_hash=x") == 403
+
+
+def test_pages_of_others_and_their_names_are_refused(address: str) -> None:
+    host = address.removeprefix("http://").rstrip("/")
+    assert ask(address, "config") == ask(address, "config", Host="localhost:1") == 200
+    assert ask(address, "config", Host="evil.example") == 403
+    assert ask(address, "config", Host="127.0.0.1.evil.example") == 403
+    assert ask(address, "config", Origin=f"http://{host}") == 200
+    for origin in ("http://evil.example", "null", "http://[", f"http://{host}.evil.example"):
+        assert ask(address, "config", Origin=origin) == 403
+    kind = {"Content-Type": "application/json"}
+    assert ask(address, "gradio_api/run/predict", {"x": "y" * (5 << 20)}, **kind) == 403

@@ -228,8 +228,7 @@ class _Handlers:
                 self._page.shown,
             )  # fmt: skip
             yield {tab.command: asked.shown(visit.folder)}
-            for line in visit.annotate(asked):
-                yield {self._visit: visit, tab.status: escaped(line)}  # it is not forgotten then
+            yield from self._telling(visit, visit.annotate(asked))
             results = visit.results
             if results is None:  # meanwhile something else was chosen
                 return
@@ -249,6 +248,7 @@ class _Handlers:
         """What a task says, shown; what it comes to."""
         while True:
             try:
+                # With each word the visit is used, so that it is not taken for one that is over.
                 yield {self._visit: visit, self._tab.status: escaped(next(task))}
             except StopIteration as end:
                 result: T = end.value

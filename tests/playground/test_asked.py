@@ -135,6 +135,13 @@ def test_limits_are_sentences(tmp_path: Path) -> None:
     LIMITS.check(Item("walk", frames, "video"))
 
 
+def test_what_was_refused_when_it_was_seen_is_not_annotated_either(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    asked = Asked(Item("empty.png", tmp_path / "empty.png"), "red circle", "tiny", ())
+    with pytest.raises(MediaError, match=r"empty\.png is empty"):
+        asked.lay_out(tmp_path, LIMITS)
+
+
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     return Engine()

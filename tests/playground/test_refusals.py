@@ -55,8 +55,6 @@ def test_what_is_no_picture_is_said(page: Page, tmp_path: Path, picture: Path) -
     ):
         tab.upload(path)
         tab.wait_to_say(words)
-    tab.begin()  # nevertheless
-    tab.wait_to_say("empty.png is empty.")
     assert page.locator("#picture-status img").count() == 0
     assert tab.annotate(picture, "# nothing\n").startswith("classes.txt: no class in it")
     for path in (picture, tmp_path / "gone.png"):

@@ -107,7 +107,10 @@ def assert_masks_are_drawn(app: app_page.AppPage, folder: Path, run: Run, queue:
     colours = dict(zip(run.classes.names, class_colours(run.classes), strict=True))
     painted = np.array([[list(bytes.fromhex(colours[thing.label][1:]))]], np.uint8)
     hue = int(cv2.cvtColor(painted, cv2.COLOR_RGB2HSV)[0, 0, 0])
-    for _ in range(60):  # masks are painted some time after their pictures
+    for attempt in range(120):  # masks are painted some time after their pictures
+        if attempt == 60:  # or not at all, as the App has it on busy cores
+            app.page.reload()
+            app.wait_for_samples()
         app_page.save(app, folder / "grid.png")
         x0, y0, x1, y1 = app.part(number, thing.bounding_box)
         inside = (x0 + 4, y0 + 4, x1 - 4, y1 - 4)  # the outline of its box has the colour too

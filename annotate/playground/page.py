@@ -289,12 +289,12 @@ class _Handlers:
         event: gr.SelectData,
     ) -> Shown:
         """What a click comes to; what the models have to see to is only noted here."""
-        if visit is None or visit.results is None:
+        if visit is None or (results := visit.results) is None:
             return {self._visit: visit}
         visit.threshold, visit.frame = threshold, frame
         x, y = event.index
-        at = visit.results.at(frame)
-        xy = visit.results.frame_xy(at, (float(x), float(y)))
+        at = results.at(frame)
+        xy = results.frame_xy(at, (float(x), float(y)))
         try:
             if click == Click.EXAMPLE:
                 text = visit.exemplify(prompts, at, threshold, xy)
@@ -305,9 +305,7 @@ class _Handlers:
         except AnnotateError as error:
             return {self._tab.status: self._refused(error)}
         return {
-            self._place: Place(
-                at, visit.results.records[at].frame_id, xy, Click(click), class_name
-            ),
+            self._place: Place(at, results.records[at].frame_id, xy, Click(click), class_name),
             self._tab.ticket: str(time.monotonic_ns()),  # has `place` be called
             self._tab.status: "Asking SAM 2 ...",
         }

@@ -13,7 +13,7 @@ import numpy as np
 
 from annotate.data.decisions import Decision
 from annotate.data.selection import Selection, kept_instances
-from annotate.data.types import FrameRecord, Image, Instance
+from annotate.data.types import Frame, FrameRecord, Image, Instance
 from annotate.decode.image import read_image
 from annotate.decode.video import open_video
 from annotate.errors import MediaError
@@ -84,11 +84,7 @@ class Results:
 
     def picture(self, at: int) -> Image:
         """The frame of a record, RGB."""
-        record = self.records[at]
-        source = self.run.source(record.item, record.media)
-        if record.media == "image":
-            return read_image(source.path, depth=source.depth)
-        return next(iter(open_video(source).frames_at([record.frame_index]))).image
+        return frame_of(self.run, self.records[at]).image
 
     def drawn(self, at: int, threshold: float) -> Image:
         """A frame with its instances, at the size that the page shows it.
@@ -163,6 +159,14 @@ class Results:
     def _all(self) -> Iterator[Instance]:
         for record in self.records:
             yield from record.instances
+
+
+def frame_of(run: Run, record: FrameRecord) -> Frame:
+    """What a record is of, decoded once more. Raises MediaError where it is gone."""
+    source = run.source(record.item, record.media)
+    if record.media == "image":
+        return Frame(source, read_image(source.path, depth=source.depth))
+    return next(iter(open_video(source).frames_at([record.frame_index])))
 
 
 def fitted(picture: Image) -> Image:

@@ -14,10 +14,9 @@ from pathlib import Path
 from annotate.config.compose import compose, typed
 from annotate.config.settings import AnnotateCommand, ExportCommand
 from annotate.data.decisions import Decision
-from annotate.data.types import Frame, FrameRecord
-from annotate.decode.image import read_image
-from annotate.decode.video import open_video
+from annotate.data.types import FrameRecord
 from annotate.errors import ConfigError
+from annotate.playground.results import frame_of
 from annotate.record import reviews
 from annotate.record.run_folder import Run
 from annotate.report.render import render_run
@@ -59,7 +58,7 @@ def add_object(
     if not pipeline.takes_points:
         raise ConfigError("This segmenter takes boxes alone; a preset's SAM 2 takes points.")
     opened = Run.open(run)
-    cut = pipeline.mask_at(_frame(opened, record), points)
+    cut = pipeline.mask_at(frame_of(opened, record), points)
     if cut is None:
         return 0
     drawn = replace(new, mask=cut.mask)
@@ -98,10 +97,3 @@ def export(run: Path, threshold: float) -> list[Path]:
 
 def _planned(words: Sequence[str]) -> Plan:
     return plan(typed(compose([*words, *QUIETLY], "config"), AnnotateCommand))
-
-
-def _frame(run: Run, record: FrameRecord) -> Frame:
-    source = run.source(record.item, record.media)
-    if record.media == "image":
-        return Frame(source, read_image(source.path, depth=source.depth))
-    return next(iter(open_video(source).frames_at([record.frame_index])))

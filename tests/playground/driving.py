@@ -31,7 +31,7 @@ def served(temporary: Path, *keys: str) -> Iterator[str]:
     argv = [sys.executable, "-m", "annotate", "playground", "models=tiny"]
     process = subprocess.Popen(
         [*argv, f"playground.port={port}", *keys],
-        env=os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -28,7 +28,6 @@ def address(temporary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     still(dataset / "0.png", 0)
     keys = ["playground.max_mb=1", "playground.max_frames=6", "dataset.max_pixels=40000"]
     with pytest.MonkeyPatch.context() as alone:
-        alone.setenv("HF_HUB_OFFLINE", "1")
         alone.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
         with served(temporary, f"dataset={dataset}", "prompts=[red circle]", *keys) as made:
             yield made
